@@ -1,0 +1,1 @@
+"""What is done: validate, estimate, publish, submit, wait, store, report, and the machinery behind them."""

@@ -1,0 +1,84 @@
+"""The pipeline's exceptions, crossed with the question "may it be sent again?".
+
+RushesError
+|-- Transient                certainly not accepted: may be sent again
+|-- Terminal                 certainly refused: sending it again is no use
+|   |-- ShotInvalid          the shot or a still does not fit (exit 3)
+|   |-- StillInvalid         a still cannot be fetched, read or used (exit 3)
+|   |-- Refused              stopped before spending: budget, stale plan, no approval, unknown price (exit 4)
+|   |-- SetupProblem         key, ledger, storage, provider or URL cannot be used (exit 7)
+|   `-- StorageConflict      a final path holds other bytes than ours; never overwritten
+`-- OutcomeUnknown           the request left and no usable answer came: reconcile, never resend (exit 6)
+"""
+
+__all__ = [
+    "OutcomeUnknown",
+    "Refused",
+    "RushesError",
+    "SetupProblem",
+    "ShotInvalid",
+    "StillInvalid",
+    "StorageConflict",
+    "Terminal",
+    "Transient",
+]
+
+
+class RushesError(Exception):
+    """Base of everything the pipeline raises on purpose; `hint` says what to do next and never holds a secret."""
+
+    exit_code = 5
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message
+
+    def diagnostics(self) -> str:
+        """What the user can do about it; empty where the message says all."""
+        return self.hint
+
+
+class Transient(RushesError):
+    """Certainly not accepted; the same call may be made again."""
+
+
+class Terminal(RushesError):
+    """Certainly refused; the same call would be refused again."""
+
+
+class OutcomeUnknown(RushesError):
+    """The request left us and nobody can tell what became of it; its money stays reserved."""
+
+    exit_code = 6
+
+
+class ShotInvalid(Terminal):
+    """A shot asks for something that no listed provider can do."""
+
+    exit_code = 3
+
+
+class StillInvalid(Terminal):
+    """A still that cannot be fetched, read, or used."""
+
+    exit_code = 3
+
+
+class Refused(Terminal):
+    """Stopped before anything was spent."""
+
+    exit_code = 4
+
+
+class SetupProblem(Terminal):
+    """The installation cannot do this: a key, the ledger, the storage or an address is missing or unusable."""
+
+    exit_code = 7
+
+
+class StorageConflict(Terminal):
+    """A final path already holds other bytes; they were left alone."""
