@@ -1,0 +1,122 @@
+"""The settings of one installation: the only reader of the environment and of `.env`."""
+
+import os
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from platformdirs import user_state_path
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from specs.money import USD, Money
+from tasks.errors import SetupProblem
+
+__all__ = ["Account", "Settings"]
+
+
+def _money(value: object) -> object:
+    """`20` and `20.00 USD` are both taken: the settings' caps are in USD."""
+    if isinstance(value, str):
+        return Money.parse(value) if " " in value.strip() else Money.of(value.strip(), USD)
+    return value
+
+
+UsdCap = Annotated[Money | None, NoDecode, BeforeValidator(_money)]
+
+
+class Account:
+    """How one provider is reached: where, with which key, at which rate. `name` tells accounts apart without showing the key."""
+
+    def __init__(
+        self, *, base_url: str, key: SecretStr | None, rate: Decimal | None, max_in_flight: int | None
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.key = key
+        self.rate = rate
+        self.max_in_flight = max_in_flight
+        self.name = "default"
+
+
+class Settings(BaseSettings):
+    """Every setting of the contract, under its own name; a value that cannot be read is a `SetupProblem` that names it."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    store: str = Field("./rushes", validation_alias="RUSHES_STORE")
+    ledger: str | None = Field(None, validation_alias="RUSHES_LEDGER")
+    home: Path = Field(default_factory=lambda: user_state_path("rushes"), validation_alias="RUSHES_HOME")
+    inbox: str | None = Field(None, validation_alias="RUSHES_INBOX")
+    callback_url: str | None = Field(None, validation_alias="RUSHES_CALLBACK_URL")
+    day_cap: UsdCap = Field(None, validation_alias="RUSHES_DAY_CAP")
+    month_cap: UsdCap = Field(None, validation_alias="RUSHES_MONTH_CAP")
+    poll_seconds: float | None = Field(None, validation_alias="RUSHES_POLL_SECONDS", gt=0, le=3600)
+    publish: str | None = Field(None, validation_alias="RUSHES_PUBLISH")
+    publish_base: str | None = Field(None, validation_alias="RUSHES_PUBLISH_BASE")
+    allow_private_urls: bool = Field(default=False, validation_alias="RUSHES_ALLOW_PRIVATE_URLS")
+    shortapi_key: SecretStr | None = Field(None, validation_alias="SHORTAPI_KEY")
+    shortapi_base_url: str = Field("https://api.shortapi.ai", validation_alias="SHORTAPI_BASE_URL")
+    sjinn_api_key: SecretStr | None = Field(None, validation_alias="SJINN_API_KEY")
+    sjinn_base_url: str = Field("https://sjinn.ai", validation_alias="SJINN_BASE_URL")
+    sjinn_usd_per_credit: Decimal | None = Field(None, validation_alias="SJINN_USD_PER_CREDIT", gt=0, le=1)
+    animatic_max_in_flight: int | None = Field(None, validation_alias="ANIMATIC_MAX_IN_FLIGHT", ge=1, le=10_000)
+    shortapi_max_in_flight: int | None = Field(None, validation_alias="SHORTAPI_MAX_IN_FLIGHT", ge=1, le=10_000)
+    sjinn_max_in_flight: int | None = Field(None, validation_alias="SJINN_MAX_IN_FLIGHT", ge=1, le=10_000)
+
+    @classmethod
+    def load(cls, overlay: Mapping[str, str] | None = None) -> Self:
+        """Read the environment and `.env`; `overlay` (Prefect variables and blocks) fills only what both leave unset.
+
+        Raises:
+            SetupProblem: naming the variable whose value cannot be used; the value itself is not shown.
+        """
+        try:
+            settings = cls()
+            missing: dict[str, Any] = {
+                k: v for k, v in (overlay or {}).items() if _alias(k) not in settings.model_fields_set
+            }
+            return cls(**missing) if missing else settings
+        except ValidationError as error:
+            raise SetupProblem(*_unreadable(error)) from None
+
+    @property
+    def ledger_url(self) -> str:
+        """The ledger's SQLAlchemy URL."""
+        return self.ledger or f"sqlite:///{self.home.absolute() / 'ledger.db'}"
+
+    def account(self, provider: str) -> Account:
+        """How `provider` is reached with these settings."""
+        return Account(**self._accounts()[provider])
+
+    def _accounts(self) -> dict[str, dict[str, Any]]:
+        return {
+            "animatic": {
+                "base_url": "animatic://local",
+                "key": None,
+                "rate": None,
+                "max_in_flight": self.animatic_max_in_flight or max(1, len(os.sched_getaffinity(0))),
+            },
+            "shortapi": {
+                "base_url": self.shortapi_base_url,
+                "key": self.shortapi_key,
+                "rate": None,
+                "max_in_flight": self.shortapi_max_in_flight,
+            },
+            "sjinn": {
+                "base_url": self.sjinn_base_url,
+                "key": self.sjinn_api_key,
+                "rate": self.sjinn_usd_per_credit,
+                "max_in_flight": self.sjinn_max_in_flight,
+            },
+        }
+
+
+def _alias(name: str) -> str:
+    fields = {str(field.validation_alias): key for key, field in Settings.model_fields.items()}
+    return fields.get(name, name)
+
+
+def _unreadable(error: ValidationError) -> tuple[str, str]:
+    problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False))
+    return f"a setting cannot be used: {problems}", "Mend it in the environment or in .env, then run `rushes doctor`."
