@@ -1,0 +1,1 @@
+"""What is made from the finished shots: reel, contact sheet, timelines and the review page."""
