@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 from specs.money import Money
 from specs.request import ShotRequest
+from tasks.prices import Quote
 
 __all__ = [
     "Accepted",
@@ -148,15 +149,6 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
-class Quote:
-    """The worst-case price of one shot; `version` names the dated row of the price table, `source` where it is published."""
-
-    money: Money
-    version: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
 class Caps:
     """What one provider's model can do. Seconds are whole; sizes in pixels and bytes; lengths in characters."""
 
@@ -191,15 +183,28 @@ class Caps:
 
 
 class Provider(Protocol):
-    """One dialect. All methods are pure; `decode_*` never raise for anything a server can send."""
+    """One dialect. All methods are pure; `decode_*` never raise for anything a server can send.
+
+    `quote` raises `tasks.errors.Refused` where no dated price fits. `encode` takes the board's code and the take number
+    for providers that show them; `classify` says what a reply outside the result's shape means in its phase.
+    """
 
     caps: Caps
     auth_header: str  # "Bearer {key}", or "" where no key is sent
 
     def quote(self, request: ShotRequest) -> Quote: ...
     def encode(
-        self, request: ShotRequest, media: Media, *, base_url: str, intent_id: str, callback_url: str | None
+        self,
+        request: ShotRequest,
+        media: Media,
+        *,
+        base_url: str,
+        intent_id: str,
+        callback_url: str | None,
+        board: str,
+        take: int,
     ) -> Request: ...
     def decode_submit(self, reply: Reply) -> Accepted | Failure: ...
     def poll_request(self, handle: Handle) -> Request: ...
     def decode_poll(self, handle: Handle, reply: Reply) -> Snapshot | Failure: ...
+    def classify(self, reply: Reply, phase: Phase) -> Failure: ...

@@ -1,0 +1,178 @@
+"""What a reply that is no result means: by its phase, its status and, where a provider allows, its words."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+from tasks.providers.candidates import candidates, named_ids
+from tasks.providers.interface import Failure, Kind, Phase, Reply
+from tasks.providers.strictjson import Parsed, Unreadable, parse_json
+
+__all__ = [
+    "MESSAGE_MAX",
+    "ambiguous",
+    "by_status",
+    "first_text",
+    "kind_of_words",
+    "moderated",
+    "ok",
+    "other_job",
+    "plain",
+    "read_object",
+    "refused",
+    "refused_by_status",
+    "retry_after",
+]
+
+MESSAGE_MAX = 300
+RETRY_AFTER_MIN, RETRY_AFTER_MAX = 1.0, 900.0
+_ON_CREATE = {
+    **dict.fromkeys((400, 404, 405, 413, 415, 422), Kind.INVALID),
+    **dict.fromkeys((401, 403), Kind.AUTH),
+    402: Kind.BALANCE,
+    429: Kind.RATE,
+}
+_LATER = {401: Kind.AUTH, 402: Kind.BALANCE, 403: Kind.AUTH, 404: Kind.NOT_FOUND, 410: Kind.NOT_FOUND, 429: Kind.RATE}
+_ON_DOWNLOAD = {403: Kind.NOT_FOUND, 404: Kind.NOT_FOUND, 410: Kind.NOT_FOUND, 429: Kind.RATE}
+
+# A message with one of these admits that the provider itself does not know what became of the request.
+_UNSURE = re.compile(r"\b(internal|time[d ]*-?out|timeout|try again|retry later|unknown)", re.IGNORECASE)
+_MODERATION = r"\b(polic(y|ies)|sensitive|violat|moderat|risk control|safety|nsfw|content[_ ]check)"
+_WORDS: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
+    (kind, re.compile(pattern, re.IGNORECASE))
+    for kind, pattern in (
+        (Kind.MODERATION, _MODERATION),
+        (Kind.BALANCE, r"\b(insufficient|balance|credits?\b|quota|arrears)"),
+        (Kind.AUTH, r"\b(unauthori[sz]ed|permission|forbidden|(api[ _-]?)?keys?\b(?! ?['\"])|not authori[sz]ed)"),
+        (Kind.CONCURRENCY, r"\b(concurren|too many (\w+ )?(jobs|tasks|generations))"),
+        (Kind.RATE, r"\b(too many (\w+ )?(requests|calls)|rate[ _-]?limit|too (fast|frequent)|request limit)"),
+        (Kind.INVALID, r"\b(invalid|required|must|missing|unsupported|not supported|not found|too many|limit)"),
+    )
+)
+_REFINES = {Kind.MODERATION, Kind.BALANCE, Kind.CONCURRENCY}
+
+
+def kind_of_words(text: str) -> Kind | None:
+    """The kind that a provider's refusal text speaks of; None where it speaks of none, or of not knowing."""
+    if _UNSURE.search(text):
+        return None
+    return next((kind for kind, pattern in _WORDS if pattern.search(text)), None)
+
+
+def moderated(text: str) -> bool:
+    """Whether a failed job's text names risk control, safety, moderation, policy or sensitive content."""
+    return bool(_WORDS[0][1].search(text))
+
+
+def by_status(status: int, phase: Phase, text: str = "") -> Kind:
+    """The kind of a non-2xx reply; on create everything unlisted is AMBIGUOUS, later it is TRANSIENT.
+
+    `text` refines a listed status on create: money, moderation and full queues hide behind 400, 403 and 429.
+    """
+    match phase:
+        case Phase.CREATE:
+            kind = _ON_CREATE.get(status, Kind.AMBIGUOUS)
+            words = kind_of_words(text)
+            return words if words in _REFINES and kind not in {Kind.AMBIGUOUS, Kind.BALANCE} else kind
+        case Phase.POLL | Phase.RESULT:
+            return _LATER.get(status, Kind.TRANSIENT)
+        case Phase.DOWNLOAD:
+            return _ON_DOWNLOAD.get(status, Kind.TRANSIENT)
+
+
+def ok(reply: Reply) -> bool:
+    """Whether the status is 2xx."""
+    return 200 <= reply.status < 300
+
+
+def read_object(reply: Reply) -> Parsed | Unreadable:
+    """The body as one whole JSON object; `Parsed.value` is a Mapping."""
+    parsed = parse_json(reply.body)
+    if reply.truncated:
+        return Unreadable("the reply was cut short")
+    if isinstance(parsed, Parsed) and not isinstance(parsed.value, Mapping):
+        return Unreadable("the reply is no JSON object")
+    return parsed
+
+
+def refused_by_status(reply: Reply, text: str, *, kind: Kind | None = None, code: object = "") -> Failure:
+    """A create answered with other than 2xx: definite where the status is listed and no job is named, else a doubt.
+
+    `kind` is what the provider's own code says; it refines a listed status and nothing else.
+    """
+    listed = by_status(reply.status, Phase.CREATE, text)
+    parsed = parse_json(reply.body)
+    if listed is Kind.AMBIGUOUS or (isinstance(parsed, Parsed) and named_ids(parsed)):
+        return ambiguous(
+            reply, f"HTTP {reply.status}: {text}" if text else f"HTTP {reply.status}", code or reply.status
+        )
+    return refused(reply, kind or listed, text, code or reply.status)
+
+
+def other_job(reply: Reply, asked: str, echoed: object) -> Failure | None:
+    """The query answered for another job than ours (F42); None where it names ours, or none."""
+    if echoed is None or str(echoed) == asked:
+        return None
+    return refused(reply, Kind.INVALID, f"asked for job {asked}, the answer is for job {echoed}", "other-job")
+
+
+def refused(reply: Reply, kind: Kind, text: str, code: object = "") -> Failure:
+    """A definite refusal on create, or a call that failed later: nothing was charged by it."""
+    return Failure(
+        kind,
+        plain(text) or f"HTTP {reply.status}",
+        code=plain(code),
+        retry_after=retry_after(reply),
+        may_be_charged=False,
+    )
+
+
+def ambiguous(reply: Reply, why: str, code: object = "") -> Failure:
+    """Nobody can tell what became of the create; every id in the reply is kept as a candidate."""
+    return Failure(Kind.AMBIGUOUS, plain(why), code=plain(code), candidates=candidates(reply.body))
+
+
+def retry_after(reply: Reply) -> float | None:
+    """Seconds that the reply asks to wait, 1 to 900; None for garbage. A date counts from the reply's own Date header."""
+    headers = {name.lower(): value.strip() for name, value in reply.headers.items()}
+    asked = headers.get("retry-after", "")
+    if re.fullmatch(r"[0-9]{1,20}", asked):
+        return _clamped(float(asked))
+    until, since = _date(asked), _date(headers.get("date", ""))
+    return None if until is None or since is None else _clamped((until - since).total_seconds())
+
+
+def first_text(table: object, *keys: str) -> str:
+    """The first of the keys whose value is non-empty text; looks one object deep, as error objects wrap their message."""
+    if not isinstance(table, Mapping):
+        return ""
+    for key in keys:
+        value = table.get(key)
+        if isinstance(value, Mapping):
+            value = first_text(value, "message", "msg", "detail", "reason", "code")
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+    return ""
+
+
+def plain(text: object) -> str:
+    """A stranger's text for logs and terminals: control characters escaped, at most 300 characters."""
+    if not isinstance(text, str):
+        text = "" if text is None else str(text)
+    shown = "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text[: MESSAGE_MAX + 1]
+    )
+    return shown if len(shown) <= MESSAGE_MAX else shown[: MESSAGE_MAX - 1] + "…"
+
+
+def _clamped(seconds: float) -> float:
+    return min(max(seconds, RETRY_AFTER_MIN), RETRY_AFTER_MAX)
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    return found if found.tzinfo else None

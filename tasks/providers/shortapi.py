@@ -1,0 +1,213 @@
+"""ShortAPI's dialect for Kling 3.0 image-to-video.
+
+Source: https://shortapi.ai/models/kwaivgi/kling-3.0/image-to-video/llms.txt (request, `code` 0, `status` 2). The other
+status numbers, the words of refusals and the result's `videos` are what working public clients read.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote as percent
+
+from specs.request import AUTO, ElementRequest, ShotRequest
+from tasks import prices
+from tasks.providers.amounts import text_amount
+from tasks.providers.candidates import is_job_id, named_ids
+from tasks.providers.capabilities import capabilities, require_fit
+from tasks.providers.interface import (
+    Accepted,
+    Failure,
+    Handle,
+    Kind,
+    Media,
+    Phase,
+    Reply,
+    Request,
+    Snapshot,
+    State,
+)
+from tasks.providers.links import web_links
+from tasks.providers.replies import (
+    ambiguous,
+    by_status,
+    first_text,
+    kind_of_words,
+    moderated,
+    ok,
+    other_job,
+    plain,
+    read_object,
+    refused,
+    refused_by_status,
+)
+from tasks.providers.strictjson import Parsed, Unreadable
+
+__all__ = ["MODEL", "ShortAPI"]
+
+MODEL = "kwaivgi/kling-3.0/image-to-video"
+_TEXTS = ("info", "message", "msg", "error")
+_STATES = {0: State.QUEUED, 1: State.RUNNING, 2: State.SUCCEEDED}
+_WORDS = {
+    "succeeded": State.SUCCEEDED,
+    "success": State.SUCCEEDED,
+    "completed": State.SUCCEEDED,
+    "failed": State.FAILED,
+    "error": State.FAILED,
+}
+
+
+class ShortAPI:
+    """`https://api.shortapi.ai`, or whatever base URL the account or the handle names."""
+
+    caps = capabilities()["shortapi"]
+    auth_header = "Bearer {key}"
+
+    def quote(self, request: ShotRequest) -> prices.Quote:
+        """Dollars per second by mode and audio."""
+        return prices.quote(self.caps.provider, self.caps.model, request)
+
+    def encode(
+        self,
+        request: ShotRequest,
+        media: Media,
+        *,
+        base_url: str,
+        intent_id: str,  # noqa: ARG002 - no field carries our own id here
+        callback_url: str | None,
+        board: str,  # noqa: ARG002
+        take: int,  # noqa: ARG002
+    ) -> Request:
+        """Every field that has a default is sent, with the documented type: `duration` is text, the switches are booleans."""
+        require_fit(request, self.caps)
+        body: dict[str, Any] = {"model": MODEL, "args": _args(request, media)}
+        if callback_url:
+            body["callback_url"] = callback_url
+        return Request("POST", f"{base_url.rstrip('/')}/api/v1/job/create", body)
+
+    def decode_submit(self, reply: Reply) -> Accepted | Failure:
+        """Accepted only with 2xx, `code` 0 and one usable `data.job_id`; a refusal only where its words are known."""
+        envelope = read_object(reply)
+        text = _message(envelope)
+        if not ok(reply):
+            return refused_by_status(reply, text)
+        if isinstance(envelope, Unreadable):
+            return ambiguous(reply, f"HTTP {reply.status} with an unreadable body: {envelope.reason}")
+        code = envelope.value.get("code")
+        if type(code) is not int:
+            return ambiguous(reply, "the reply names no code")
+        if code == 0:
+            return _accepted(reply, envelope, text)
+        kind = kind_of_words(text)
+        if kind is None or named_ids(envelope) or envelope.duplicates:
+            return ambiguous(reply, f"code {code}: {text or 'no text'}", code)
+        return refused(reply, kind, text, code)
+
+    def poll_request(self, handle: Handle) -> Request:
+        """The query of one job, at the address kept with it."""
+        return Request("GET", f"{handle.base_url.rstrip('/')}/api/v1/job/query?id={percent(handle.job_id, safe='')}")
+
+    def decode_poll(self, handle: Handle, reply: Reply) -> Snapshot | Failure:
+        """A job's state; whatever cannot be read is a failed poll, never a failed job."""
+        envelope = read_object(reply)
+        if not ok(reply):
+            return self.classify(reply, Phase.POLL)
+        if isinstance(envelope, Unreadable):
+            return refused(reply, Kind.TRANSIENT, f"the query's reply is unreadable: {envelope.reason}")
+        code, data, text = envelope.value.get("code"), envelope.value.get("data"), _message(envelope)
+        if type(code) is not int or code != 0:
+            return refused(reply, _poll_kind(text), text or f"code {code}", code)
+        if not isinstance(data, Mapping) or not data:
+            return refused(reply, Kind.NOT_FOUND, "the query's reply holds no job")
+        echoed = data.get("id", data.get("job_id"))
+        return other_job(reply, handle.job_id, echoed) or _snapshot(data, echoed)
+
+    def classify(self, reply: Reply, phase: Phase) -> Failure:
+        """What a reply that is no result means in its phase."""
+        text = _message(read_object(reply))
+        if phase is Phase.CREATE:
+            return refused_by_status(reply, text)
+        return refused(reply, by_status(reply.status, phase), text, reply.status)
+
+
+def _args(request: ShotRequest, media: Media) -> dict[str, Any]:
+    args: dict[str, Any] = {
+        "mode": request.mode,
+        "duration": str(request.duration),
+        "multi_shot": request.cuts is not None,
+        "shot_type": "intelligence" if request.cuts in {None, AUTO} else "customize",
+        "image": media[request.still],
+        "generate_audio": request.audio,
+    }
+    if request.prompt:
+        args["prompt"] = request.prompt
+    if request.negative_prompt:
+        args["negative_prompt"] = request.negative_prompt
+    if isinstance(request.cuts, tuple):
+        args["multi_prompt"] = [{"duration": cut.duration, "prompt": cut.prompt} for cut in request.cuts]
+    if request.end_still:
+        args["image_tail"] = media[request.end_still]
+    if request.elements:
+        args["elements"] = [_element(element, media) for element in request.elements]
+    return args
+
+
+def _element(element: ElementRequest, media: Media) -> dict[str, Any]:
+    views = {"reference_image_urls": [media[view] for view in element.references]} if element.references else {}
+    return {"frontal_image_url": media[element.front], **views}
+
+
+def _message(envelope: Parsed | Unreadable) -> str:
+    """The text of a refusal: the envelope's own words first, then those inside `data`."""
+    if isinstance(envelope, Unreadable):
+        return ""
+    return first_text(envelope.value, *_TEXTS) or first_text(envelope.value.get("data"), *_TEXTS)
+
+
+def _accepted(reply: Reply, envelope: Parsed, text: str) -> Accepted | Failure:
+    data, twice = envelope.value.get("data"), envelope.duplicates
+    if not isinstance(data, Mapping) or not is_job_id(data.get("job_id")):
+        return ambiguous(reply, "accepted, but without a usable data.job_id")
+    if {"code", "data", "job_id"} & set(twice):
+        return ambiguous(reply, f"accepted, but {', '.join(twice)} is named twice")
+    if envelope.value.get("error") or data.get("error") or kind_of_words(text):
+        return ambiguous(reply, f"accepted, but with an error text: {text}")
+    if "amount" in twice:
+        return Accepted(data["job_id"], None, "the provider named two amounts")
+    return Accepted(data["job_id"], *text_amount(data.get("amount"), ShortAPI.caps.unit))
+
+
+def _poll_kind(text: str) -> Kind:
+    """A refused query: the job is unknown, the key is, or the provider stumbles. It never says that the job failed."""
+    lowered = text.lower()
+    if "not found" in lowered or "not exist" in lowered:
+        return Kind.NOT_FOUND
+    kind = kind_of_words(text)
+    return kind if kind in {Kind.AUTH, Kind.BALANCE, Kind.RATE} else Kind.TRANSIENT
+
+
+def _state(data: Mapping[str, Any]) -> State:
+    status = data.get("status")
+    if isinstance(status, str):
+        named = _WORDS.get(status.strip().lower(), State.UNKNOWN)
+    elif type(status) is int:
+        named = _STATES.get(status, State.FAILED)
+    else:
+        named = State.UNKNOWN
+    return State.FAILED if data.get("refunded") is True and named is not State.SUCCEEDED else named
+
+
+def _snapshot(data: Mapping[str, Any], echoed: object) -> Snapshot:
+    state, result, refunded = _state(data), data.get("result"), data.get("refunded")
+    reason = first_text(data, "error", "fail_reason", *_TEXTS) or first_text(result, *_TEXTS)
+    failed = state is State.FAILED
+    keys = ("videos", "images", "url", "video_url")
+    urls = web_links(result, keys) or web_links({"url": result}, ("url",)) or web_links(data, keys)
+    return Snapshot(
+        state,
+        job_id=None if echoed is None else plain(echoed),
+        urls=urls if state is State.SUCCEEDED else (),
+        reason=plain(reason) if failed else "",
+        kind=(Kind.MODERATION if moderated(reason) else Kind.GENERATION) if failed else None,
+        cost=text_amount(data.get("credit", data.get("amount")), ShortAPI.caps.unit)[0],
+        refunded=refunded if isinstance(refunded, bool) else None,
+        raw_state=plain(str(data.get("status"))),
+    )
