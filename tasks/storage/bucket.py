@@ -112,8 +112,10 @@ class Bucket:
     def list(self, prefix: str) -> list[str]:
         """Every object below `prefix`, sorted."""
         with translated(self.uri(prefix)):
-            found = self._fs.find(self._full(prefix) if prefix else self._root)
-            return sorted(one[len(self._root) :].lstrip("/") for one in found)
+            found = self._fs.find(self._full(prefix) if prefix else self._root, detail=True)
+            # Some servers list the folders that a deleted object leaves behind.
+            files = (name for name, info in found.items() if info["type"] == "file" and not name.endswith("/"))
+            return sorted(one[len(self._root) :].lstrip("/") for one in files if one.rstrip("/") != self._root)
 
     def remove(self, path: str) -> None:
         """Delete one object."""
