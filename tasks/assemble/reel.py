@@ -38,6 +38,7 @@ class Span:
     start: int
     frames: int
     slate: bool
+    audio: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,5 +141,7 @@ def _conformed(source: Footage, size: tuple[int, int], out: Path) -> Footage:
 def _spans(clips: Sequence[ReelPart], found: Sequence[Footage | None], pictures: Sequence[Footage]) -> Iterator[Span]:
     start = 0
     for part, footage, picture in zip(clips, found, pictures, strict=True):
-        yield Span(part.shot, part.take, start, picture.frames, slate=footage is None)
+        yield Span(
+            part.shot, part.take, start, picture.frames, slate=footage is None, audio=bool(footage and footage.audio)
+        )
         start += picture.frames
