@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from tasks.providers.candidates import candidates, named_ids
 from tasks.providers.interface import Failure, Kind, Phase, Reply
 from tasks.providers.strictjson import Parsed, Unreadable, parse_json
+from tasks.redaction import redact
 
 __all__ = [
     "MESSAGE_MAX",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 MESSAGE_MAX = 300
+_LOOKED_AT = 10_000
 RETRY_AFTER_MIN, RETRY_AFTER_MAX = 1.0, 900.0
 _ON_CREATE = {
     **dict.fromkeys((400, 404, 405, 413, 415, 422), Kind.INVALID),
@@ -157,12 +159,9 @@ def first_text(table: object, *keys: str) -> str:
 
 
 def plain(text: object) -> str:
-    """A stranger's text for logs and terminals: control characters escaped, at most 300 characters."""
-    if not isinstance(text, str):
-        text = "" if text is None else str(text)
-    shown = "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text[: MESSAGE_MAX + 1]
-    )
+    """A stranger's text for logs and terminals: without keys, control characters escaped, at most 300 characters (S24)."""
+    told = redact(("" if text is None else str(text))[:_LOOKED_AT])[: MESSAGE_MAX + 1]
+    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in told)
     return shown if len(shown) <= MESSAGE_MAX else shown[: MESSAGE_MAX - 1] + "…"
 
 
