@@ -40,6 +40,7 @@ def write_clip(out: Path, size: tuple[int, int], frames: Iterable[av.VideoFrame]
 def _video(container: OutputContainer, size: tuple[int, int]) -> VideoStream:
     # The number of threads changes x264's output, so it is fixed; the two cores are used by painting frames meanwhile.
     options = {"preset": "veryfast", "crf": "18", "g": "48", "flags": "+bitexact+cgop"}
+    options["x264-params"] = "cpu-independent=1"
     stream = container.add_stream("libx264", rate=FPS, options=options)
     context: VideoCodecContext = stream.codec_context
     context.thread_count = 1

@@ -86,4 +86,4 @@ def _halved(chroma: Image.Image) -> Image.Image:
     """Half-size chroma whose samples sit on the left of each pair, where H.264 players expect them."""
     width, height = chroma.size
     padded = Image.fromarray(np.pad(np.asarray(chroma), ((0, 0), (1, 0)), mode="edge"))
-    return padded.resize((width // 2, height // 2), Image.Resampling.BOX, box=(0.5, 0, width + 0.5, height))
+    return padded.resize((width // 2, height // 2), Image.Resampling.BILINEAR, box=(0.5, 0, width + 0.5, height))

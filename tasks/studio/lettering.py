@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from bisect import bisect_right
 from functools import cache
 
 from PIL import ImageFont
@@ -42,9 +43,9 @@ def fitted(text: str, width: float, font: Font) -> str:
     """The text, shortened with an ellipsis until it is at most `width` pixels wide."""
     if font.getlength(text) <= width:
         return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1].rstrip()
-    return text + "…" if text else ""
+    room = width - font.getlength("…")
+    kept = bisect_right(range(len(text)), room, key=lambda count: font.getlength(text[:count])) - 1
+    return text[:kept].rstrip() + "…" if kept > 0 else ""
 
 
 def wrapped(text: str, width: float, font: Font, lines: int) -> list[str]:

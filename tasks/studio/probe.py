@@ -22,9 +22,10 @@ __all__ = ["Limits", "Probe", "first_frame", "probe_clip"]
 _SAMPLE_EVERY = 6
 # Sound comes in many more packets than pictures: 47 a second of AAC at 48 kHz, up to 400 of short Opus ones.
 _PACKETS_PER_FRAME = 20
-_THUMB = (96, 54)
+_THUMB = (32, 32)
 _BLACK_MEAN, _BLACK_BRIGHTEST = 5.0, 24.0
-_FROZEN_CHANGE = 2
+# Measured: coding noise moves a thumbnail by at most 2 levels, a running timecode by 12, a slow push in by 40.
+_FROZEN_CHANGE = 4
 _SILENCE_DB = -120.0
 
 

@@ -11,7 +11,7 @@ from tasks.studio.lettering import Font, fitted, font, wrapped, writable
 
 __all__ = ["Strip", "card", "timecode"]
 
-_BLACK, _GREY, _WHITE, _NEUTRAL = 16, 180, 235, 128
+_BLACK, _GREY, _WHITE, _NEUTRAL = 16, 205, 235, 128
 _VEIL = 0.62
 _FPS = 24
 
