@@ -32,6 +32,8 @@ def read_layout(path: Path, file: BinaryIO, length: int) -> Layout:
         kind, size = _header(path, file, position, length)
         if not order and kind != b"ftyp":
             raise ClipUnreadable(path, "not an MP4 file: it does not begin with an ftyp box")
+        if not kind.replace(b"\xa9", b"c").isalnum():
+            raise ClipUnreadable(path, f"{length - position} bytes follow the last whole box")
         if kind == b"moov" and size > _LARGEST_INDEX:
             raise ClipUnreadable(path, f"its index claims {size} bytes")
         if position + size > length:

@@ -1,7 +1,9 @@
 """Stills and orders small enough to film in a moment."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,18 +44,9 @@ def other_still(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def order(still: Path) -> Callable[..., Animatic]:
     """An order for a small animatic; keyword arguments override."""
 
-    def build(prompt: str = "Slow push in", seconds: int = 3, **fields: object) -> Animatic:
-        facts: dict[str, object] = {
-            "shot": "SH010",
-            "take": 1,
-            "board": "LIFTOFF",
-            "still": still,
-            "end_still": None,
-            "beats": (Beat(prompt, seconds),),
-            "audio": False,
-            "long_side": 160,
-        }
-        return Animatic(**{**facts, **fields})
+    def build(prompt: str = "Slow push in", seconds: int = 3, **fields: Any) -> Animatic:
+        beats = (Beat(prompt, seconds),)
+        return replace(Animatic("SH010", 1, "LIFTOFF", still, None, beats, audio=False, long_side=160), **fields)
 
     return build
 
@@ -62,7 +55,7 @@ def order(still: Path) -> Callable[..., Animatic]:
 def film(order: Callable[..., Animatic], tmp_path: Path) -> Film:
     """Renders an order to a new file and answers its path."""
 
-    def render(*args: object, **fields: object) -> Path:
+    def render(*args: Any, **fields: Any) -> Path:
         out = tmp_path / f"clip{len(list(tmp_path.glob('clip*.mp4')))}.mp4"
         render_animatic(order(*args, **fields), out)
         return out

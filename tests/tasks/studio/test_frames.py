@@ -81,7 +81,7 @@ def test_encoding_keeps_the_path_steady(words: str, tmp_path: Path) -> None:
     order = Animatic("SH1", 1, "DOTS", tmp_path / "dots.png", None, (Beat(words, 3),), audio=False, long_side=640)
     render_animatic(order, tmp_path / "dots.mp4")
     with av.open(str(tmp_path / "dots.mp4")) as container:
-        frames = [frame.to_ndarray(format="yuv420p")[:360] for frame in container.decode(video=0)]
+        frames = [np.asarray(frame.to_ndarray(format="yuv420p")[:360], np.uint8) for frame in container.decode(video=0)]
     errors = _errors(frames, plan_move(words, 3), places, picture.size)
     assert np.sqrt((errors**2).mean(axis=0)).max() <= JITTER
 
@@ -100,7 +100,7 @@ def test_chroma_lies_where_the_luma_is() -> None:
     picture = Image.new("RGB", (128, 128), (90, 90, 90))
     picture.paste((220, 40, 40), (40, 40, 88, 88))
     planes = Planes.of(picture)
-    row_y = np.asarray(planes.y, float)[64] - float(planes.y.getpixel((0, 0)))
+    row_y = np.asarray(planes.y, float)[64] - np.asarray(planes.y, float)[0, 0]
     row_v = np.asarray(planes.v, float)[32] - 128
     centre_y = (row_y * np.arange(128)).sum() / row_y.sum()
     centre_v = (row_v * np.arange(64) * 2).sum() / row_v.sum()
