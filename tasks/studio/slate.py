@@ -12,7 +12,7 @@ from tasks.studio.lettering import Font, fitted, font, wrapped, writable
 __all__ = ["Strip", "card", "timecode"]
 
 _BLACK, _GREY, _WHITE, _NEUTRAL = 16, 205, 235, 128
-_VEIL = 0.62
+_VEIL = 0.68
 _FPS = 24
 
 
@@ -55,7 +55,7 @@ class Strip:
 
     def __init__(self, size: tuple[int, int], *, board: str, shot: str, take: int, prompt: str) -> None:
         layout = _Layout.of(size)
-        rows = wrapped(writable(prompt), layout.inner, layout.body, 2)
+        rows = wrapped(writable(prompt), layout.inner, layout.body, 3 if size[0] < size[1] else 2)
         height = 2 * round((layout.margin * 1.1 + layout.head_line + layout.body_line * len(rows)) / 2)
         self._top = max(0, size[1] - height)
         letters = _Letters((size[0], size[1] - self._top))
