@@ -124,6 +124,8 @@ def _announce(sandbox: Sandbox, options: argparse.Namespace) -> None:
         "account_url": f"{sandbox.url}/_sandbox/account",
         "faults_url": f"{sandbox.url}/_sandbox/faults",
         "files_url": f"{sandbox.url}/files/",
+        "refused_url": sandbox.refused_url,
+        "silent_url": sandbox.silent_url,
         "account_path": str(sandbox.account_path),
         "faults": options.fault,
     }

@@ -83,8 +83,8 @@ async def _accept(house: House, fault: CreateFault, jobs: tuple[Job, ...]) -> No
         house.expect(job)
         if fault.foreign:
             house.book.book_spend(job.billed, house.clock.now(), str(uuid.uuid4()))
-    house.tick()
     if fault.told_first:
+        house.tick()
         await house.caller.settle()
 
 

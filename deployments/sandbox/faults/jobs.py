@@ -19,15 +19,15 @@ ENDS: tuple[tuple[str, tuple[str, ...], Outcome, str], ...] = (
     ("failed-nasty-text", ("F37",), Outcome(end="failed", error=NASTY), "failed with control codes, markup and a formula in the error text (S13, S14, S15, S24)"),
 )  # fmt: skip
 FLAWED: tuple[tuple[str, str, str], ...] = (
-    ("clip-short", "short", "two seconds shorter than ordered"),
-    ("clip-long", "long", "three seconds longer than ordered"),
-    ("clip-turned", "turned", "width and height change places"),
-    ("clip-tiny", "tiny", "32 x 32 pixels"),
-    ("clip-without-frames", "empty", "an MP4 file without a picture"),
-    ("clip-black", "black", "black from end to end"),
-    ("clip-frozen", "frozen", "one picture that never moves"),
-    ("clip-without-audio", "soundless", "no audio track though sound was paid for"),
-    ("clip-mute", "mute", "an audio track that is silent"),
+    ("clip-short", "short", "the clip is two seconds shorter than ordered"),
+    ("clip-long", "long", "the clip is three seconds longer than ordered"),
+    ("clip-turned", "turned", "width and height of the clip change places"),
+    ("clip-tiny", "tiny", "the clip has 32 x 32 pixels"),
+    ("clip-without-frames", "empty", "the clip is an MP4 file without a picture"),
+    ("clip-black", "black", "the clip is black from end to end"),
+    ("clip-frozen", "frozen", "the clip is one picture that never moves"),
+    ("clip-without-audio", "soundless", "the clip has no audio track though sound was paid for"),
+    ("clip-mute", "mute", "the audio track of the clip is silent"),
 )
 
 
@@ -43,9 +43,4 @@ def job_faults() -> Iterator[Fault]:
         text="failed with the disputed status number 2 and an error text",
     )
     for name, flaw, text in FLAWED:
-        yield JobFault(
-            name=name,
-            ids=("F58",),
-            outcome=Outcome(clip=flaw),
-            text=f"the clip is {text}" if flaw != "turned" else f"in the clip {text}",
-        )
+        yield JobFault(name=name, ids=("F58",), outcome=Outcome(clip=flaw), text=text)
