@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 MAX_BODY = 64 * 1024 * 1024
+TLS_HELLO = b"\x16"
 
 
 class End(Enum):
@@ -128,7 +129,10 @@ async def read_head(reader: asyncio.StreamReader, connection: int, nth: int) -> 
         BadRequest: the bytes are no HTTP/1.1 head, or it is longer than 64 KiB.
     """
     try:
-        raw = await reader.readuntil(b"\r\n\r\n")
+        begin = await reader.readexactly(1)
+        if begin == TLS_HELLO:
+            raise BadRequest("this port speaks plain HTTP")
+        raw = begin + await reader.readuntil(b"\r\n\r\n")
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
     except asyncio.LimitOverrunError as error:

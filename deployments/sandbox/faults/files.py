@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from deployments.sandbox import clips
 from deployments.sandbox.faults import lies
 from deployments.sandbox.faults.kinds import Fault, FileFault, Lie
-from deployments.sandbox.wire import Reply, html_reply, json_reply
+from deployments.sandbox.wire import Reply, html_reply
 
 __all__ = ["file_faults"]
 
@@ -36,7 +36,7 @@ TABLE: tuple[tuple[str, tuple[str, ...], Lie, str], ...] = (
     ("file-wrong-type", ("F57",), lies.retyped("text/plain"), "the clip is called text/plain"),
     ("file-html", ("F57",), lies.answer(html_reply("<!doctype html><title>Sign in</title>")), "an HTML page in place of the clip"),
     ("file-html-as-mp4", ("F57",), lies.answer(Reply(200, b"<!doctype html><title>Sign in</title>", "video/mp4")), "an HTML page that is called video/mp4"),
-    ("file-json-as-mp4", ("F57",), lies.answer(json_reply({"error": "not ready"})), "a JSON error in place of the clip"),
+    ("file-json-as-mp4", ("F57",), lies.answer(Reply(200, b'{"error": "not ready"}', "video/mp4")), "a JSON error that is called video/mp4"),
     ("file-image-as-mp4", ("F57",), lies.answer(Reply(200, clips.png(), "video/mp4")), "a PNG image that is called video/mp4"),
     ("file-empty", ("F57",), lies.answer(Reply(200, b"", "video/mp4")), "0 bytes"),
     ("file-slow", ("F59",), lies.slow, "1 KiB a lag"),

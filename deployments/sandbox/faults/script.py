@@ -53,8 +53,8 @@ class Armed:
         """Whether it can happen no more."""
         return self.times is not None and self.fired >= self.times
 
-    def decide(self, provider: str, seed: int) -> bool:
-        """Count one event; True when the fault happens at it."""
+    def wants(self, provider: str, seed: int) -> bool:
+        """Count one event; True when the fault should happen at it."""
         if self.spent or not {self.provider, self.fault.provider} <= {"", provider}:
             return False
         self.seen += 1
@@ -62,7 +62,6 @@ class Armed:
             return False
         if self.chance is not None and self._dice(seed) >= self.chance:
             return False
-        self.fired += 1
         return True
 
     def _dice(self, seed: int) -> float:
@@ -95,7 +94,10 @@ def parse(entry: str, catalogue: Mapping[str, Fault]) -> Armed:
 
 
 class Script:
-    """The armed faults, in the order in which they were added; at one event the first that happens wins."""
+    """The armed faults, in the order in which they were added.
+
+    Each counts every event of its kind; where two want the same one, the first has it and the other waits for the next.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -111,8 +113,13 @@ class Script:
 
     def next(self, kind: type[F], provider: str, *, fits: Callable[[F], bool] = lambda _: True) -> F | None:
         """The fault that happens at this event of this kind, if any."""
-        for armed in self.armed:
-            fault = armed.fault
-            if isinstance(fault, kind) and fits(fault) and armed.decide(provider, self.seed):
-                return fault
-        return None
+        ready = [
+            (armed, armed.fault)
+            for armed in self.armed
+            if isinstance(armed.fault, kind) and fits(armed.fault) and armed.wants(provider, self.seed)
+        ]
+        if not ready:
+            return None
+        winner, fault = ready[0]
+        winner.fired += 1
+        return fault
