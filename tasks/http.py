@@ -197,7 +197,9 @@ class Wire:
             content = json.dumps(dict(request.body), allow_nan=False, ensure_ascii=False).encode()
         if auth is not None:
             headers["Authorization"] = auth
-        timeout = httpx.Timeout(None, connect=min(CONNECT_SECONDS, deadline), pool=min(CONNECT_SECONDS, deadline))
+        # Shorter than the whole, so that a connection that never came about is told from a request that did leave.
+        brief = min(CONNECT_SECONDS, deadline / 2)
+        timeout = httpx.Timeout(None, connect=brief, pool=brief)
         async with client.stream(
             request.method,
             request.url,
@@ -269,8 +271,8 @@ def _trust(cafile: Path | None) -> ssl.SSLContext:
 
 
 def _create_error(error: Exception, request: Request, arriving: _Arriving) -> NotSent | Unanswered:
-    unwritten = isinstance(error, httpx.LocalProtocolError) and not arriving.head_sent
-    if isinstance(error, NOT_SENT) or unwritten:
+    # Also what httpx says of an answer looks like NOT_SENT: a Location that it cannot read is an InvalidURL.
+    if not arriving.head_sent and isinstance(error, (*NOT_SENT, httpx.LocalProtocolError)):
         return NotSent(_told(error, request))
     return Unanswered(_told(error, request))
 
@@ -314,6 +316,8 @@ async def _first_answer(client: httpx.AsyncClient, requests: list[httpx.Request]
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             if place == len(requests):
                 raise Transient(f"the file host cannot be reached ({type(error).__name__})") from None
+        except httpx.InvalidURL:
+            raise AddressRefused("the redirect leads to an address that cannot be read") from None
         except httpx.HTTPError as error:
             raise Transient(f"the file host gave no answer ({type(error).__name__})") from None
     raise AssertionError("the last address returns or raises")

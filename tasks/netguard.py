@@ -143,7 +143,7 @@ def _parsed(url: str) -> httpx.URL:
         raise AddressRefused("the address cannot be read") from None
     if parsed.scheme not in _PORTS:
         raise AddressRefused(f"addresses of the kind {parsed.scheme[:20] or '(none)'}: are not fetched", "Use https.")
-    if parsed.userinfo or "@" in parsed.netloc.decode():
+    if "@" in re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]:
         raise AddressRefused("an address with a user name or password in it is not fetched")
     if parsed.port is not None and not 0 < parsed.port < 65536:
         raise AddressRefused("the address names no usable port")
