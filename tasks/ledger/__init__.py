@@ -1,0 +1,51 @@
+"""The durable account of every purchase: reserve, record the intent, submit, settle (SQLite or PostgreSQL)."""
+
+from tasks.ledger.database import LedgerUnavailable
+from tasks.ledger.rows import (
+    LIVE,
+    Artifact,
+    Breaker,
+    BudgetRefused,
+    Cap,
+    CapState,
+    Edited,
+    Event,
+    Full,
+    Halted,
+    Intent,
+    IntentState,
+    Order,
+    Recovery,
+    Replayed,
+    Reservation,
+    Reserved,
+    Run,
+    Taken,
+    Totals,
+)
+from tasks.ledger.store import Ledger
+
+__all__ = [
+    "LIVE",
+    "Artifact",
+    "Breaker",
+    "BudgetRefused",
+    "Cap",
+    "CapState",
+    "Edited",
+    "Event",
+    "Full",
+    "Halted",
+    "Intent",
+    "IntentState",
+    "Ledger",
+    "LedgerUnavailable",
+    "Order",
+    "Recovery",
+    "Replayed",
+    "Reservation",
+    "Reserved",
+    "Run",
+    "Taken",
+    "Totals",
+]

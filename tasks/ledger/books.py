@@ -1,0 +1,128 @@
+"""The money of an intent: five kinds of entry, and the buckets (caps) that each of them moves.
+
+| entry   | reserved | settled | committed |
+|---------|----------|---------|-----------|
+| RESERVE | + m      |         | + m       |
+| ADJUST  | + m      |         | + m       |
+| SETTLE  | - m      | + m     |           |
+| RELEASE | - m      |         | - m       |
+| REFUND  |          | - m     | - m       |
+
+ADJUST may be negative, and may pass a cap: a price that the provider names is a fact. Buckets are kept for every scope,
+limited or not, in the quote's unit and, where the order had a rate, in USD, so that a cap set later counts what was spent.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from specs.money import USD
+from tasks.ledger import schema
+from tasks.ledger.database import Prepared
+from tasks.ledger.record import Record
+from tasks.ledger.transaction import Transaction, binds
+
+__all__ = ["SCOPES", "Kind", "adjust_to", "book", "bucket_keys", "buckets", "make_buckets", "release", "settle"]
+
+Kind = Literal["RESERVE", "SETTLE", "RELEASE", "ADJUST", "REFUND"]
+SCOPES = ("run", "board", "shot", "day", "month", "provider")
+_RESERVED = {"RESERVE": 1, "ADJUST": 1, "SETTLE": -1, "RELEASE": -1, "REFUND": 0}
+_SETTLED = {"SETTLE": 1, "REFUND": -1}
+
+_ENTRY = Prepared(sa.insert(schema.money).values(binds(schema.money, "seq")).inline())
+_MAKE = Prepared(
+    sa.text(
+        "INSERT INTO cap (scope, scope_key, unit, committed_micros) VALUES (:scope, :scope_key, :unit, 0)"
+        " ON CONFLICT (scope, scope_key, unit) DO NOTHING"
+    )
+)
+_MOVE = Prepared(
+    sa.text(
+        "UPDATE cap SET committed_micros = committed_micros + :micros"
+        " WHERE scope = :scope AND scope_key = :scope_key AND unit = :unit"
+    )
+)
+
+
+def bucket_keys(record: Record) -> dict[str, str]:
+    """The bucket of each scope that an intent books to, the same for its whole life."""
+    return {
+        "run": record.run_id,
+        "board": record.board,
+        "shot": f"{record.board}/{record.shot}_TK{record.take:02d}",
+        "day": record.day,
+        "month": record.month,
+        "provider": record.provider,
+    }
+
+
+def buckets(record: Record) -> Iterator[dict[str, Any]]:
+    """Every bucket that the intent books to, in the order in which they are always locked."""
+    units = [record.unit] if record.unit == USD or record.rate is None else [record.unit, USD]
+    for scope, key in bucket_keys(record).items():
+        yield from ({"scope": scope, "scope_key": key, "unit": unit} for unit in units)
+
+
+def make_buckets(tx: Transaction, record: Record) -> None:
+    """See to it that the intent's buckets exist."""
+    tx.run(_MAKE, list(buckets(record)))
+
+
+def moved(record: Record, before: int, after: int, unit: str) -> int:
+    """How far a bucket in `unit` moves when what the intent has booked goes from `before` to `after`."""
+    if unit == record.unit:
+        return after - before
+    return (to_usd_micros(after, record.rate) or 0) - (to_usd_micros(before, record.rate) or 0)
+
+
+def to_usd_micros(micros: int, rate: str | None) -> int | None:
+    """Micro-units in micro-USD at `rate` USD a unit, rounded up; None without a rate."""
+    if rate is None:
+        return None
+    over, under = Decimal(rate).as_integer_ratio()
+    return -(-micros * over // under)
+
+
+def book(
+    tx: Transaction, record: Record, kind: Kind, micros: int, evidence: str = "", *, buckets_too: bool = True
+) -> None:
+    """Make one entry and move the record and its buckets; the caller saves the record."""
+    before = record.booked
+    record.reserved_micros += _RESERVED[kind] * micros
+    record.settled_micros += _SETTLED.get(kind, 0) * micros
+    entry = {"intent_id": record.intent_id, "kind": kind, "micros": micros, "round": record.round, "at": tx.now}
+    tx.run(_ENTRY, {**entry, "evidence": evidence})
+    if buckets_too and record.booked != before:
+        if record.booked > before:
+            make_buckets(tx, record)
+        steps = [{**one, "micros": moved(record, before, record.booked, one["unit"])} for one in buckets(record)]
+        tx.run(_MOVE, steps)
+
+
+def adjust_to(tx: Transaction, record: Record, micros: int, evidence: str) -> None:
+    """Bring what is booked to `micros`, up or down, as far as its reservation allows."""
+    difference = max(micros - record.booked, -record.reserved_micros)
+    if difference:
+        book(tx, record, "ADJUST", difference, f"{record.round}: {evidence}")
+
+
+def settle(tx: Transaction, record: Record, billed: int | None, evidence: str) -> None:
+    """Close the reservation: `billed` micro-units are spent in all (None: everything booked), the remainder is released."""
+    target = record.booked if billed is None else billed
+    if target > record.booked:
+        adjust_to(tx, record, target, f"billed, {evidence}")
+    if target > record.settled_micros:
+        book(tx, record, "SETTLE", target - record.settled_micros, evidence)
+    elif target < record.settled_micros:
+        book(tx, record, "REFUND", record.settled_micros - target, f"{record.round}: {evidence}")
+    release(tx, record, evidence)
+    record.settled_at = tx.now
+    record.round += 1
+
+
+def release(tx: Transaction, record: Record, evidence: str) -> None:
+    """Give back what is still reserved."""
+    if record.reserved_micros:
+        book(tx, record, "RELEASE", record.reserved_micros, evidence)

@@ -1,0 +1,127 @@
+"""Create breakers: a row for each provider, account and kind, open until a create of a later run gets through.
+
+`create` opens on refusals that stop buying (key, credit); `money` on a bill above 1.25 times the quote, and only a run
+that a person approved may try again after it. Open in run R, a breaker stops R and every older run; a later run may send
+one probe at a time, and the acceptance of that very intent closes it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from tasks.ledger import schema
+from tasks.ledger.database import Prepared
+from tasks.ledger.record import Record
+from tasks.ledger.rows import Full, Halted, IntentState
+from tasks.ledger.transaction import Transaction
+
+__all__ = ["OVERBILLED", "check_bill", "close_by", "close_by_person", "obstacle", "open_breaker", "send_probe"]
+
+OVERBILLED = (5, 4)
+"""A bill above 5/4 of the quote opens the money breaker."""
+
+_breaker, _run, _intent = schema.breaker, schema.run, schema.intent
+_OPEN = Prepared(
+    sa.select(
+        _breaker.c.kind,
+        _breaker.c.run_seq,
+        _breaker.c.reason,
+        _breaker.c.probe,
+        _intent.c.state,
+        _run.c.seq,
+        _run.c.approved_by,
+    )
+    .select_from(
+        _breaker.join(_run, _run.c.run_id == sa.bindparam("run_id")).outerjoin(
+            _intent, _intent.c.intent_id == _breaker.c.probe
+        )
+    )
+    .where(
+        _breaker.c.provider == sa.bindparam("provider"),
+        _breaker.c.account == sa.bindparam("account"),
+        _breaker.c.is_open == sa.literal_column("1"),
+    )
+    .order_by(_breaker.c.kind)
+)
+_PUT = Prepared(
+    sa.text(
+        "INSERT INTO breaker (provider, account, kind, is_open, run_seq, reason, probe, opened_at)"
+        " SELECT :provider, :account, :kind, 1, seq, :reason, '', :now FROM run WHERE run_id = :run_id"
+        " ON CONFLICT (provider, account, kind) DO UPDATE SET is_open = 1, reason = excluded.reason, probe = '',"
+        " opened_at = excluded.opened_at, run_seq ="
+        " CASE WHEN breaker.run_seq > excluded.run_seq THEN breaker.run_seq ELSE excluded.run_seq END"
+    )
+    .bindparams(*(sa.bindparam(name, type_=sa.Text) for name in ("provider", "account", "kind", "reason")))
+    .bindparams(sa.bindparam("now", type_=sa.BigInteger))
+)
+_PROBE = Prepared(
+    sa.text("UPDATE breaker SET probe = :intent_id WHERE provider = :provider AND account = :account AND is_open = 1")
+)
+_CLOSE = Prepared(
+    sa.text(
+        "UPDATE breaker SET is_open = 0, probe = '' WHERE provider = :provider AND account = :account"
+        " AND is_open = 1 AND probe = :intent_id"
+    )
+)
+_CLOSE_ALL = Prepared(
+    sa.text(
+        "UPDATE breaker SET is_open = 0, probe = '' WHERE provider = :provider AND account = :account AND is_open = 1"
+    )
+)
+
+
+def _account(record: Record) -> dict[str, Any]:
+    return {"provider": record.provider, "account": record.account}
+
+
+def obstacle(tx: Transaction, run_id: str, provider: str, account: str, *, intent_id: str = "") -> Halted | Full | None:
+    """What keeps `run_id` from creating at the account; an intent that already is the probe passes."""
+    for row in tx.rows(_OPEN, run_id=run_id, provider=provider, account=account):
+        if found := _stops(row, provider, intent_id):
+            return found
+    return None
+
+
+def _stops(row: Sequence[Any], provider: str, intent_id: str) -> Halted | Full | None:
+    kind, opened_in, reason, probe, probe_state, run_seq, approved_by = row
+    if run_seq <= opened_in:
+        return Halted(f"creates at {provider} are stopped: {reason}")
+    if kind == "money" and approved_by != "person":
+        return Halted(f"creates at {provider} wait for a run that a person approves: {reason}")
+    if probe != intent_id and probe_state == IntentState.SUBMITTING:
+        return Full(1, 1)
+    if intent_id and probe != intent_id:
+        return Halted(f"creates at {provider} were stopped meanwhile: {reason}")
+    return None
+
+
+def send_probe(tx: Transaction, record: Record) -> None:
+    """Make a newly reserved intent the one that tries an open breaker, where there is one."""
+    tx.run(_PROBE, {**_account(record), "intent_id": record.intent_id})
+
+
+def open_breaker(tx: Transaction, record: Record, kind: Literal["create", "money"], reason: str) -> None:
+    """Stop creates at the account of `record` for its run and older ones."""
+    tx.run(_PUT, {**_account(record), "kind": kind, "reason": reason, "now": tx.now, "run_id": record.run_id})
+    tx.event(record.intent_id, "breaker-opened", {**_account(record), "kind": kind, "reason": reason}, alert=True)
+
+
+def close_by(tx: Transaction, record: Record) -> None:
+    """Close the breakers that `record` was let through to try, now that it was accepted."""
+    if tx.run(_CLOSE, {**_account(record), "intent_id": record.intent_id}):
+        tx.event(record.intent_id, "breaker-closed", _account(record))
+
+
+def close_by_person(tx: Transaction, provider: str, account: str, who: str, why: str) -> None:
+    """Close every breaker of the account on a person's word."""
+    tx.run(_CLOSE_ALL, {"provider": provider, "account": account})
+    tx.event("", "breaker-closed", {"provider": provider, "account": account, "why": why}, actor=who)
+
+
+def check_bill(tx: Transaction, record: Record, micros: int) -> None:
+    """Open the money breaker for a price above 1.25 times the quote (F22)."""
+    over, under = OVERBILLED
+    if micros * under > record.quote_micros * over:
+        named = f"{record.money(micros)} for a quote of {record.money(record.quote_micros)}"
+        open_breaker(tx, record, "money", f"{record.provider} charged {named}")

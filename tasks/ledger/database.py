@@ -1,0 +1,247 @@
+"""One code path to SQLite and PostgreSQL: private files, one writer at a time, statements compiled once a dialect.
+
+SQLite: WAL, synchronous=FULL, BEGIN IMMEDIATE (sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous).
+PostgreSQL: a writer locks the ledger's only row first, so that the order of later locks cannot matter.
+"""
+
+import datetime as dt
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy.engine import URL, Connection, Dialect, Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from tasks.errors import SetupProblem
+from tasks.ledger.files import open_private
+from tasks.seams import Clock, SystemClock
+
+__all__ = ["Database", "LedgerUnavailable", "Prepared", "micros_of", "moment", "parse_url", "prepare_file", "rows_of"]
+
+BUSY_SECONDS = 15
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def _postgres() -> Dialect:
+    made: Dialect = psycopg.dialect()  # type: ignore[no-untyped-call]
+    return made
+
+
+_DIALECTS: Mapping[str, Dialect] = {"sqlite": sqlite.dialect(paramstyle="named"), "postgresql": _postgres()}
+_REMOTE_DISKS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs"}
+
+
+class LedgerUnavailable(SetupProblem):
+    """The ledger cannot be read or written now, which says nothing about the provider.
+
+    Before a create this means that none is sent; after one the journal holds its answer, and the call is to be repeated.
+    """
+
+
+def micros_of(moment: dt.datetime) -> int:
+    """Microseconds since 1970 of an aware time."""
+    return (moment - _EPOCH) // dt.timedelta(microseconds=1)
+
+
+def moment(micros: int) -> dt.datetime:
+    """The aware UTC time of `micros`."""
+    return _EPOCH + dt.timedelta(microseconds=micros)
+
+
+class Prepared:
+    """A statement whose text is compiled once a dialect, however many ledgers a process opens."""
+
+    def __init__(self, statement: sa.sql.ClauseElement) -> None:
+        self._statement = statement
+        self._texts: dict[str, str] = {}
+
+    def on(self, dialect: str) -> str:
+        """Its text; parameters are given by name."""
+        if dialect not in self._texts:
+            self._texts[dialect] = str(self._statement.compile(dialect=_DIALECTS[dialect]))
+        return self._texts[dialect]
+
+
+def parse_url(url: str) -> URL:
+    """Read a ledger's URL.
+
+    Raises:
+        SetupProblem: neither a SQLite file nor PostgreSQL.
+    """
+    hint = "Set RUSHES_LEDGER to sqlite:////folder/ledger.db or postgresql://user@host/database."
+    try:
+        parsed = sa.make_url(url.replace("postgres://", "postgresql://", 1))
+    except sa.exc.ArgumentError:
+        raise SetupProblem("RUSHES_LEDGER is not a database URL", hint) from None
+    backend = parsed.get_backend_name()
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise SetupProblem(f"a ledger cannot live in {backend}", hint)
+    if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:") or parsed.query:
+        raise SetupProblem("a ledger in SQLite needs a plain file", hint)
+    return parsed
+
+
+class Database:
+    """The open database. Time is the database's own; SQLite's is the host's, that is `clock`."""
+
+    def __init__(self, url: URL, *, clock: Clock, durable: bool) -> None:
+        self.dialect = url.get_backend_name()
+        self.path = Path(url.database or "").absolute() if self.dialect == "sqlite" else None
+        self._clock = clock
+        self._database_time = self.dialect == "postgresql" and isinstance(clock, SystemClock)
+        self._engine = _sqlite_engine(url, durable=durable) if self.path else _postgres_engine(url, durable=durable)
+
+    @property
+    def identity(self) -> str:
+        """Which database this is, without user or password."""
+        url = self._engine.url
+        return f"sqlite:{self.path}" if self.path else f"postgresql://{url.host}:{url.port or 5432}/{url.database}"
+
+    def now(self, connection: Connection) -> int:
+        """Microseconds since 1970."""
+        if not self._database_time:
+            return micros_of(self._clock.now())
+        text = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+        return int(connection.exec_driver_sql(text).scalar_one())
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that is the only writer from its start; committed at the end, rolled back by any exception.
+
+        Raises:
+            LedgerUnavailable: the database refused; nothing was written.
+        """
+        with self._translated(), self._engine.connect() as connection:
+            connection.execution_options(rushes_writes=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view of the ledger.
+
+        Raises:
+            LedgerUnavailable: the database cannot be read.
+        """
+        with self._translated(), self._engine.connect() as connection:
+            if self.dialect == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            # The driver's own words only: the wrapping exception may quote parameters.
+            reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+            raise LedgerUnavailable(f"the ledger cannot be used: {reason}", _cure(reason, self.path)) from None
+
+    def check(self) -> None:
+        """Refuse a damaged file before anything is written to it.
+
+        Raises:
+            SetupProblem: SQLite finds its pages out of order.
+        """
+        if self.path is None:
+            return
+        with self.reading() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        if found != "ok":
+            raise SetupProblem(f"the ledger is damaged: {found}", _cure("malformed", self.path))
+
+    def keep_write_ahead(self) -> None:
+        """Switch a SQLite file to WAL; the mode stays with the file."""
+        if self.path is None:
+            return
+        with self._translated(), self._engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            mode = driver.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode != "wal":
+            raise SetupProblem(f"{self.path} cannot use write-ahead logging", "Use a local disk.")
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self._engine.dispose()
+
+
+def _cure(reason: str, path: Path | None) -> str:
+    if "locked" in reason:
+        return "Another process holds it for long; look for a stopped `rushes` and end it, then run this again."
+    if path and ("malformed" in reason or "not a database" in reason or "disk I/O" in reason):
+        return f"{path} is damaged. Restore it from a backup; it is never made anew over old purchases."
+    return "See `rushes doctor`; nothing is bought while the ledger cannot be written."
+
+
+def _sqlite_engine(url: URL, *, durable: bool) -> Engine:
+    engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
+
+    def connected(connection: DBAPIConnection, _record: object) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (f"synchronous={'FULL' if durable else 'OFF'}", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def begun(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("rushes_writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    sa.event.listen(engine, "connect", connected)
+    sa.event.listen(engine, "begin", begun)
+    return engine
+
+
+def _postgres_engine(url: URL, *, durable: bool) -> Engine:
+    options = "" if durable else "-c synchronous_commit=off"
+    try:
+        return sa.create_engine(
+            url, hide_parameters=True, pool_pre_ping=True, connect_args={"connect_timeout": 10, "options": options}
+        )
+    except ImportError:
+        raise SetupProblem("PostgreSQL needs psycopg", "Install rushes[postgres].") from None
+
+
+def prepare_file(path: Path, *, fresh: bool, durable: bool, template: bytes = b"") -> None:
+    """Create the database's file with mode 0600, or check that the present one is a private file on a local disk.
+
+    Raises:
+        SetupProblem: a symbolic link, another user's file, or a network file system.
+    """
+    if durable and (kind := _disk(path.parent)) in _REMOTE_DISKS:
+        raise SetupProblem(
+            f"{path.parent} is on {kind}, which cannot keep a ledger", "Use a local disk, or PostgreSQL."
+        )
+    for companion in (Path(f"{path}-wal"), Path(f"{path}-shm")):
+        if companion.is_symlink():
+            raise SetupProblem(f"{companion} is a symbolic link", "The ledger follows none.")
+    descriptor = open_private(path, os.O_RDWR | (os.O_CREAT if fresh else 0))
+    try:
+        if template and fresh and os.fstat(descriptor).st_size == 0:
+            os.write(descriptor, template)
+    finally:
+        os.close(descriptor)
+
+
+def _disk(folder: Path) -> str:
+    """The type of the file system that holds `folder`; "" where the kernel does not list mounts."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    inside = [fields for line in mounts.splitlines() if (fields := line.split()) and folder.is_relative_to(fields[1])]
+    return max(inside, key=lambda fields: len(fields[1]), default=["", "", ""])[2]
+
+
+def rows_of(connection: Connection, statement: Prepared, parameters: Mapping[str, Any]) -> Sequence[Any]:
+    """Every row of a prepared query."""
+    return connection.exec_driver_sql(statement.on(connection.dialect.name), dict(parameters)).all()

@@ -1,0 +1,145 @@
+"""Start-up: is this the ledger that the journal belongs to, what did it lose, and which creates were left behind?
+
+Nothing here ever sends. A ledger that is older than its journal is in RECOVERY, with no creates, until `recover` has made
+the missing rows again as doubts; one that nothing can vouch for stays there until a person has reconciled it (F73).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from tasks.ledger import books, schema, steps
+from tasks.ledger.database import Prepared
+from tasks.ledger.record import Record
+from tasks.ledger.reserving import OF_KEY
+from tasks.ledger.rows import IntentState
+from tasks.ledger.transaction import Transaction, event_values, load_query
+
+__all__ = ["BEHIND", "Replay", "orphans_to_doubt", "recovery_of", "replay", "set_recovery"]
+
+BEHIND = "the ledger is older than its journal"
+_SUBMITTING = load_query(schema.intent.c.state == sa.literal_column("'SUBMITTING'"))
+_UNANSWERED = load_query(
+    schema.intent.c.state.in_([sa.literal_column("'SUBMITTING'"), sa.literal_column("'IN_DOUBT'")]),
+    schema.intent.c.job_id.is_(None),
+)
+_IDS = Prepared(sa.select(schema.intent.c.intent_id))
+_RECOVERY = Prepared(sa.select(schema.ledger.c.recovery))
+_SET_RECOVERY = Prepared(sa.text("UPDATE ledger SET recovery = :reason"))
+_DOUBT = Prepared(
+    sa.text(
+        "UPDATE intent SET state = 'IN_DOUBT', epoch = epoch + 1, doubt_reason = :reason, updated_at = :now"
+        " WHERE intent_id = :intent_id AND state = 'SUBMITTING' AND epoch = :epoch"
+    )
+)
+_RUN_STUB = Prepared(
+    sa.text(
+        "INSERT INTO run (run_id, board, spec_sha256, digest, caps, approved_by, approval, begun_at)"
+        " VALUES (:run_id, :board, '', '', '[]', 'auto', 'made again from the journal', :now)"
+        " ON CONFLICT (run_id) DO NOTHING"
+    )
+)
+
+Dead = Callable[[str], bool | None]
+"""Whether the sender of an intent is gone from this host; None where that cannot be told."""
+
+
+@dataclass(slots=True)
+class Replay:
+    """What reading the journal did: `missing` are intents that the ledger lost; read on from byte `resume_at` next time."""
+
+    resume_at: int
+    replayed: list[str] = field(default_factory=list)
+    recreated: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def recovery_of(tx: Transaction) -> str:
+    """Why the ledger is in RECOVERY; "" when it is not."""
+    return str(tx.rows(_RECOVERY)[0][0])
+
+
+def set_recovery(tx: Transaction, reason: str, *, actor: str = "machine") -> None:
+    """Enter RECOVERY, or leave it with an empty reason."""
+    if recovery_of(tx) != reason:
+        tx.run(_SET_RECOVERY, {"reason": reason})
+        tx.event(
+            "", "recovery-entered" if reason else "recovery-left", {"reason": reason}, actor=actor, alert=bool(reason)
+        )
+
+
+def replay(
+    tx: Transaction, lines: Iterable[tuple[int, dict[str, Any]]], end: int, dead: Dead, *, recreate: bool
+) -> Replay:
+    """Apply what the journal knows and the ledger does not; with `recreate`, make lost intents again as doubts."""
+    done, reserved, answers = Replay(end), {}, {}
+    for place, line in lines:
+        if "row" in line:
+            reserved[line["row"]["intent_id"]] = (place, line["row"])
+        elif line.get("job_id"):
+            answers[line["intent_id"]] = (place, line["job_id"])
+    if not reserved and not answers:
+        return done
+    known = {intent_id for (intent_id,) in tx.rows(_IDS)}
+    for intent_id in reserved.keys() - known:
+        place, row = reserved[intent_id]
+        if recreate:
+            _recreate(tx, row)
+            done.recreated.append(intent_id)
+        else:
+            done.missing.append(intent_id)
+            done.resume_at = min(done.resume_at, place)
+    _answer(tx, answers, dead, done)
+    return done
+
+
+def _answer(tx: Transaction, answers: dict[str, tuple[int, str]], dead: Dead, done: Replay) -> None:
+    waiting = {record.intent_id: record for record in tx.records(_UNANSWERED)} if answers else {}
+    for intent_id in answers.keys() & waiting.keys():
+        place, job_id = answers[intent_id]
+        record = waiting[intent_id]
+        if record.state == IntentState.IN_DOUBT and not record.doubt_reason.startswith(steps.ORPHANED):
+            continue  # its sender read the answer and did not believe it
+        if record.state == IntentState.SUBMITTING and not _orphan(tx, record, dead):
+            done.resume_at = min(done.resume_at, place)
+            continue
+        steps.accepted(tx, intent_id, job_id, None, "found in the journal")
+        done.replayed.append(intent_id)
+
+
+def _orphan(tx: Transaction, record: Record, dead: Dead) -> bool:
+    return record.lease_until < tx.now or dead(record.intent_id) is True
+
+
+def _recreate(tx: Transaction, row: dict[str, Any]) -> None:
+    """A purchase that the ledger lost: its money is reserved again, its outcome unknown."""
+    tx.run(_RUN_STUB, {"run_id": row["run_id"], "board": row["board"], "now": tx.now})
+    record = Record(seq=0, **row)
+    same = tx.records(OF_KEY, shot_key=record.shot_key)
+    if record.attempt_no in {one.attempt_no for one in same}:
+        record.attempt_no = 1 + max(one.attempt_no for one in same)
+    record.state, record.epoch = IntentState.IN_DOUBT.value, record.epoch + 1
+    record.doubt_reason = f"{steps.ORPHANED}; made again from the journal"
+    record.reserved_micros, record.updated_at = 0, tx.now
+    record.extra = steps.beside_another(tx, record)
+    tx.insert(record)
+    books.book(tx, record, "RESERVE", record.quote_micros, "made again from the journal")
+    tx.save(record)
+    tx.event(record.intent_id, "recreated", {}, state=record.state, alert=True)
+
+
+def orphans_to_doubt(tx: Transaction, dead: Dead) -> list[str]:
+    """Transition 3: creates whose sender is gone, or whose lease is over, are in doubt. One pass, whatever their number."""
+    orphans = [record for record in tx.records(_SUBMITTING) if _orphan(tx, record, dead)]
+    reason = {"reason": steps.ORPHANED, "now": tx.now}
+    tx.run(_DOUBT, [{**reason, "intent_id": record.intent_id, "epoch": record.epoch} for record in orphans])
+    facts = {"reason": steps.ORPHANED}
+    tx.events(
+        [
+            event_values(tx.now, one.intent_id, "recovered", facts, state="IN_DOUBT", actor="machine", alert=False)
+            for one in orphans
+        ]
+    )
+    return [record.intent_id for record in orphans]

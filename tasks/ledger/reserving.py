@@ -1,0 +1,307 @@
+"""K2 to K5: one transaction that takes a shot, its money and its slot, or says what stands in the way."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from specs.money import USD, Money
+from tasks.errors import Refused
+from tasks.ledger import books, breakers, schema
+from tasks.ledger.database import Prepared, moment
+from tasks.ledger.record import Record
+from tasks.ledger.rows import (
+    LIVE,
+    BudgetRefused,
+    Cap,
+    Edited,
+    Full,
+    Halted,
+    IntentState,
+    Order,
+    Taken,
+    to_usd,
+)
+from tasks.ledger.transaction import Transaction, load_query
+
+__all__ = ["IS_LIVE", "LEASE", "NOT_AFTER", "NotReserved", "caps_from", "caps_text", "holder", "reserve"]
+
+LEASE = 60_000_000
+NOT_AFTER = 30_000_000
+DOUBT_HALT = 2
+_NO_LIMIT = 1 << 62
+
+_intent = schema.intent
+IS_LIVE = _intent.c.state.in_([sa.literal_column(f"'{state}'") for state in sorted(LIVE)])
+OF_KEY = load_query(_intent.c.shot_key == sa.bindparam("shot_key"))
+OF_SHOT = load_query(
+    _intent.c.board == sa.bindparam("board"),
+    _intent.c.shot == sa.bindparam("shot"),
+    _intent.c.family == sa.bindparam("family"),
+    _intent.c.extra == sa.literal_column("0"),
+)
+WITH_CLIP = Prepared(
+    sa.select(_intent.c.intent_id)
+    .select_from(_intent.join(schema.artifact, schema.artifact.c.intent_id == _intent.c.intent_id))
+    .where(_intent.c.shot_key == sa.bindparam("shot_key"))
+)
+_RUN_CAPS = Prepared(sa.select(schema.run.c.caps).where(schema.run.c.run_id == sa.bindparam("run_id")))
+_IN_FLIGHT = Prepared(
+    sa.text(
+        "SELECT count(*), count(CASE WHEN state = 'IN_DOUBT' AND quote_micros > 0 THEN 1 END) FROM intent"
+        " WHERE provider = :provider AND account = :account"
+        " AND state IN ('SUBMITTING', 'IN_DOUBT', 'SUBMITTED', 'STALLED')"
+    )
+)
+_RECOVERY = Prepared(sa.select(schema.ledger.c.recovery))
+_CAP = Prepared(
+    sa.text(
+        "SELECT limit_micros, committed_micros FROM cap WHERE scope = :scope AND scope_key = :scope_key AND unit = :unit"
+    )
+)
+_LIMIT = Prepared(
+    sa.text("UPDATE cap SET limit_micros = :limit WHERE scope = :scope AND scope_key = :scope_key AND unit = :unit")
+)
+_COMMIT = Prepared(
+    sa.text(
+        "UPDATE cap SET committed_micros = committed_micros + :micros"
+        " WHERE scope = :scope AND scope_key = :scope_key AND unit = :unit AND committed_micros + :micros <= :limit"
+    )
+)
+
+
+class NotReserved(Exception):
+    """Rolls the reservation back and carries the outcome to the caller."""
+
+    def __init__(self, outcome: BudgetRefused | Taken | Edited | Full | Halted) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+def holder(records: Sequence[Record], with_clip: set[str]) -> Record | None:
+    """The row of a shot key that decides reuse.
+
+    The live one that holds the shot, else the newest with a clip, else the newest live one beside a holder.
+    """
+    newest_first = sorted(records, key=lambda record: -record.seq)
+    choices = (
+        (record for record in newest_first if record.live and not record.extra),
+        (record for record in newest_first if record.intent_id in with_clip),
+        (record for record in newest_first if record.live),
+    )
+    return next((record for choice in choices for record in choice), None)
+
+
+def reserve(tx: Transaction, order: Order) -> Record:
+    """Insert the intent with its money.
+
+    Raises:
+        NotReserved: with the outcome; the transaction is to be rolled back.
+        Refused: the run was never begun.
+    """
+    same = tx.records(OF_KEY, shot_key=order.shot_key)
+    _not_taken(tx, order, same)
+    older = tx.records(OF_SHOT, board=order.board, shot=order.shot, family=order.family)
+    _give_way(tx, order, older)
+    _may_create(tx, order)
+    record = _new(tx, order, 1 + max((one.attempt_no for one in same), default=0))
+    _commit_caps(tx, order, record)
+    tx.insert(record)
+    books.book(tx, record, "RESERVE", record.quote_micros, buckets_too=False)
+    tx.save(record)
+    breakers.send_probe(tx, record)
+    facts = {"quote": str(order.quote), "take": order.take, "run": order.run_id, "reason": order.reason}
+    tx.event(record.intent_id, "reserved", facts, state=record.state)
+    return record
+
+
+def _not_taken(tx: Transaction, order: Order, same: Sequence[Record]) -> None:
+    with_clip = {intent_id for (intent_id,) in tx.rows(WITH_CLIP, shot_key=order.shot_key)} if same else set()
+    taken = holder(same, with_clip)
+    if taken is None and not order.supersede:
+        failed = [record for record in same if record.state == IntentState.FAILED_FINAL]
+        if len(failed) >= order.max_attempts or any(record.moderated for record in failed):
+            taken = failed[-1]
+    if taken is not None:
+        raise NotReserved(Taken(tx.intent(taken.intent_id)))
+
+
+_FINISHED = {
+    IntentState.STORED,
+    IntentState.RESULT_HELD,
+    IntentState.FAILED_UNSETTLED,
+    IntentState.FAILED_FINAL,
+}
+
+
+def _give_way(tx: Transaction, order: Order, older: Sequence[Record]) -> None:
+    """Supersede what the shot was before, where that was asked for and nothing of it is still running (F79)."""
+    live = next((record for record in older if record.live), None)
+    free = order.quote.micros == 0 and live is not None and live.booked == 0
+    if live is not None and not (order.supersede and (free or live.state in _FINISHED)):
+        raise NotReserved(Edited(tx.intent(live.intent_id)))
+    if order.supersede:
+        for record in older:
+            if record is live or record.state == IntentState.FAILED_FINAL:
+                supersede(tx, record, order.reason or "a new take", actor=order.owner)
+
+
+def supersede(tx: Transaction, record: Record, why: str, *, actor: str) -> None:
+    """A newer take was asked for: settle in full what is still open, and let the shot go."""
+    if record.reserved_micros or record.settled_at is None:
+        books.settle(tx, record, None, "superseded")
+    tx.move(record, IntentState.SUPERSEDED, "superseded", {"why": why, "was": record.state}, actor=actor)
+
+
+def _may_create(tx: Transaction, order: Order) -> None:
+    recovery = tx.rows(_RECOVERY)[0][0]
+    if recovery:
+        raise NotReserved(Halted(f"the ledger is in recovery: {recovery}"))
+    if stop := breakers.obstacle(tx, order.run_id, order.provider, order.account):
+        raise NotReserved(stop)
+    in_flight, doubts = tx.rows(_IN_FLIGHT, provider=order.provider, account=order.account)[0]
+    if doubts >= DOUBT_HALT and order.quote.micros:
+        raise NotReserved(Halted(f"{doubts} creates at {order.provider} are in doubt; resolve them first"))
+    if in_flight >= order.max_in_flight:
+        raise NotReserved(Full(int(in_flight), order.max_in_flight))
+
+
+def _new(tx: Transaction, order: Order, attempt_no: int) -> Record:
+    today = moment(tx.now).astimezone(dt.UTC).date().isoformat()
+    return Record(
+        seq=0,
+        intent_id=order.intent_id or tx.rng.new_id(),
+        run_id=order.run_id,
+        board=order.board,
+        shot=order.shot,
+        take=order.take,
+        shot_key=order.shot_key,
+        family=order.family,
+        attempt_no=attempt_no,
+        provider=order.provider,
+        model=order.model,
+        base_url=order.base_url,
+        account=order.account,
+        request_sha256=order.request_sha256,
+        request_json=order.request_json,
+        quote_micros=order.quote.micros,
+        unit=order.quote.unit,
+        price_version=order.price_version,
+        rate=_rate(order),
+        mode=order.mode,
+        audio=int(order.audio),
+        seconds=order.seconds,
+        state=IntentState.SUBMITTING.value,
+        epoch=1,
+        lease_owner=order.owner,
+        lease_until=tx.now + LEASE,
+        not_after=tx.now + NOT_AFTER,
+        token_hash=order.token_hash,
+        job_id=None,
+        amount_micros=None,
+        reserved_micros=0,
+        settled_micros=0,
+        settled_at=None,
+        round=0,
+        doubt_reason="",
+        reason="",
+        urls="[]",
+        extra=0,
+        moderated=0,
+        day=today,
+        month=today[:7],
+        created_at=tx.now,
+        submitted_at=None,
+        finished_at=None,
+        updated_at=tx.now,
+    )
+
+
+def _rate(order: Order) -> str | None:
+    if order.quote.unit == USD:
+        return "1"
+    return None if order.rate is None else str(order.rate)
+
+
+def caps_text(caps: Sequence[Cap]) -> str:
+    """Caps as kept with their run."""
+    return json.dumps([[cap.scope, cap.key, cap.limit.micros, cap.limit.unit] for cap in caps])
+
+
+def caps_from(text: str) -> tuple[Cap, ...]:
+    """The caps kept with a run."""
+    return tuple(Cap(scope, key, Money(micros, unit)) for scope, key, micros, unit in json.loads(text))
+
+
+def _commit_caps(tx: Transaction, order: Order, record: Record) -> None:
+    """Add the quote to every bucket, all or none, in one fixed order."""
+    found = tx.rows(_RUN_CAPS, run_id=order.run_id)
+    if not found:
+        raise Refused(f"run {order.run_id} was never begun", "Begin the run before its first reservation.")
+    if record.quote_micros == 0:
+        return
+    limits = _limits(order, record, (*caps_from(found[0][0]), *order.caps))
+    books.make_buckets(tx, record)
+    for bucket in books.buckets(record):
+        limit = limits.get((bucket["scope"], bucket["unit"]))
+        if limit is not None:
+            _note_limit(tx, bucket, limit)
+        micros = books.moved(record, 0, record.quote_micros, bucket["unit"])
+        if not tx.run(_COMMIT, {**bucket, "micros": micros, "limit": _NO_LIMIT if limit is None else limit}):
+            raise NotReserved(_refused(tx, bucket, Money(limit or 0, bucket["unit"]), Money(micros, bucket["unit"])))
+
+
+def _limits(order: Order, record: Record, caps: Sequence[Cap]) -> dict[tuple[str, str], int]:
+    """The lowest limit of each scope in each unit that the quote can be expressed in."""
+    limits: dict[tuple[str, str], int] = {}
+    for cap in _applicable(order, caps):
+        place = (cap.scope, cap.limit.unit)
+        limits[place] = min(cap.limit.micros, limits.get(place, cap.limit.micros))
+    units = {order.quote.unit, *([USD] if record.rate is not None else [])}
+    for scope in books.SCOPES:
+        named = {unit for one, unit in limits if one == scope}
+        if named and not named & units:
+            raise NotReserved(_incomparable(order, scope, min(named)))
+    if not any(scope == "run" for scope, _ in limits):
+        raise NotReserved(_uncapped(order))
+    return limits
+
+
+def _applicable(order: Order, caps: Sequence[Cap]) -> Iterator[Cap]:
+    """Every cap but those that name another provider or another shot: what cannot be told apart applies."""
+    for cap in caps:
+        if cap.scope == "provider" and cap.key not in {"", order.provider}:
+            continue
+        if cap.scope == "shot" and cap.key and order.shot not in cap.key:
+            continue
+        yield replace(cap, key="")
+
+
+def _incomparable(order: Order, scope: str, unit: str) -> BudgetRefused:
+    nothing = Money(0, unit)
+    message = f"{order.shot}: the {scope} cap is in {unit} and {order.quote.unit} has no rate in {unit}"
+    return BudgetRefused(scope, "", None, nothing, to_usd(order.quote, order.rate) or order.quote, message)
+
+
+def _uncapped(order: Order) -> BudgetRefused:
+    message = f"{order.shot}: run {order.run_id} has no cap, and nothing is bought without one"
+    return BudgetRefused("run", order.run_id, None, Money(0, order.quote.unit), order.quote, message)
+
+
+def _note_limit(tx: Transaction, bucket: dict[str, str], limit: int) -> None:
+    """Keep the latest limit of a bucket; a change is a fact."""
+    before = tx.rows(_CAP, **bucket)[0][0]
+    if before != limit:
+        tx.run(_LIMIT, {**bucket, "limit": limit})
+        if before is not None:
+            kind = "cap-raised" if limit > before else "cap-lowered"
+            tx.event("", kind, {**bucket, "from": before, "to": limit})
+
+
+def _refused(tx: Transaction, bucket: dict[str, str], limit: Money, wanted: Money) -> BudgetRefused:
+    committed = Money(tx.rows(_CAP, **bucket)[0][1], wanted.unit)
+    scope, key = bucket["scope"], bucket["scope_key"]
+    message = f"the {scope} cap of {key} is {limit}: {committed} committed, {wanted} more wanted"
+    return BudgetRefused(scope, key, limit, committed, wanted, message)

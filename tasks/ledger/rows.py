@@ -1,0 +1,340 @@
+"""What the ledger holds and answers with, as frozen values: times are aware UTC, money is exact."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Literal
+
+from specs.money import USD, Money
+
+__all__ = [
+    "LIVE",
+    "Artifact",
+    "Breaker",
+    "BudgetRefused",
+    "Cap",
+    "CapState",
+    "Edited",
+    "Event",
+    "Full",
+    "Halted",
+    "Intent",
+    "IntentState",
+    "Order",
+    "Recovery",
+    "Replayed",
+    "Reservation",
+    "Reserved",
+    "Run",
+    "Scope",
+    "Taken",
+    "Totals",
+]
+
+_NOTHING = Money(0)
+
+Scope = Literal["run", "board", "shot", "day", "month", "provider"]
+
+
+class IntentState(StrEnum):
+    """Where a purchase stands; a shot that was only planned, or refused by a cap, has no row."""
+
+    SUBMITTING = "SUBMITTING"
+    REJECTED = "REJECTED"
+    CANCELLED = "CANCELLED"
+    IN_DOUBT = "IN_DOUBT"
+    SUBMITTED = "SUBMITTED"
+    STALLED = "STALLED"
+    SUCCEEDED = "SUCCEEDED"
+    STORED = "STORED"
+    RESULT_HELD = "RESULT_HELD"
+    FAILED_UNSETTLED = "FAILED_UNSETTLED"
+    FAILED_FINAL = "FAILED_FINAL"
+    ABANDONED = "ABANDONED"
+    SUPERSEDED = "SUPERSEDED"
+
+
+LIVE = frozenset(
+    {
+        IntentState.SUBMITTING,
+        IntentState.IN_DOUBT,
+        IntentState.SUBMITTED,
+        IntentState.STALLED,
+        IntentState.SUCCEEDED,
+        IntentState.STORED,
+        IntentState.RESULT_HELD,
+        IntentState.FAILED_UNSETTLED,
+    }
+)
+"""States in which a shot may not be bought again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A verified clip: `path` in the store, its full `uri`, `size` in bytes, `suspect` "" when it is what was ordered."""
+
+    path: str
+    uri: str
+    sha256: str
+    size: int
+    seconds: float
+    probe: Mapping[str, Any]
+    suspect: str
+    verified_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One attempt to buy one shot.
+
+    `take` is the number in the file's name. `amount` is what the provider named, `billed` what was settled (None while
+    open). `reserved` and `settled` are its money now. `extra` marks a job beside the one that holds the shot: a double
+    accept, or a job that came to light after the shot was bought again. `reason` is the last failure or hold.
+    """
+
+    intent_id: str
+    run_id: str
+    board: str
+    shot: str
+    take: int
+    shot_key: str
+    family: str
+    attempt_no: int
+    provider: str
+    model: str
+    base_url: str
+    account: str
+    request_sha256: str
+    request_json: str
+    quote: Money
+    price_version: str
+    rate: Decimal | None
+    mode: str
+    audio: bool
+    seconds: int
+    state: IntentState
+    epoch: int
+    lease_owner: str
+    lease_until: dt.datetime
+    not_after: dt.datetime
+    token_hash: str
+    job_id: str | None
+    amount: Money | None
+    billed: Money | None
+    reserved: Money
+    settled: Money
+    doubt_reason: str
+    reason: str
+    urls: tuple[str, ...]
+    extra: bool
+    moderated: bool
+    day: str
+    month: str
+    created_at: dt.datetime
+    submitted_at: dt.datetime | None
+    finished_at: dt.datetime | None
+    updated_at: dt.datetime
+    artifact: Artifact | None
+
+    def in_usd(self, money: Money) -> Money | None:
+        """`money` at the rate of the order, rounded up to a micro; None where the unit has no rate."""
+        return to_usd(money, self.rate)
+
+
+def to_usd(money: Money, rate: Decimal | None) -> Money | None:
+    """`money` at `rate` USD a unit, rounded up to a micro."""
+    if money.unit == USD:
+        return money
+    if rate is None:
+        return None
+    over, under = rate.as_integer_ratio()
+    return Money(-(-money.micros * over // under), USD)
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """A limit on what may be committed. The ledger fills in the key of `day`, `month` and any scope whose `key` is ""."""
+
+    scope: Scope
+    key: str
+    limit: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Everything that a reservation needs.
+
+    `rate` is USD per unit of the quote: a cap in USD with a quote in credits and no rate is refused. `supersede` says
+    that a person asked for a new take, or that the family is free: an older finished take of the same shot gives way,
+    for `reason`. `max_attempts` counts accepted jobs. `owner` holds the lease; an empty `intent_id` is filled in.
+    """
+
+    run_id: str
+    board: str
+    shot: str
+    take: int
+    shot_key: str
+    family: str
+    provider: str
+    model: str
+    base_url: str
+    account: str
+    request_sha256: str
+    request_json: str
+    quote: Money
+    price_version: str
+    mode: str
+    audio: bool
+    seconds: int
+    max_in_flight: int
+    caps: tuple[Cap, ...]
+    rate: Decimal | None
+    supersede: bool
+    reason: str
+    owner: str
+    token_hash: str
+    max_attempts: int = 1
+    intent_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The money is set aside and the intent is durable: it may be sent once, while `still_ours` says so."""
+
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRefused:
+    """A cap would be passed, or cannot be compared with the quote; nothing was written."""
+
+    scope: str
+    key: str
+    limit: Money | None
+    committed: Money
+    wanted: Money
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """This very shot is bought, being bought, or has used its attempts: go and read `intent`."""
+
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """The shot was bought with other content (F79): a person decides about a new take."""
+
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """As many jobs are in flight as the account may have: wait and ask again."""
+
+    live: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """No creates here for now: an open breaker, doubts, or a ledger in recovery."""
+
+    reason: str
+
+
+Reservation = Reserved | BudgetRefused | Taken | Edited | Full | Halted
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a board and who approved it; `exit_code` is None while it runs."""
+
+    run_id: str
+    board: str
+    spec_sha256: str
+    digest: str
+    caps: tuple[Cap, ...]
+    approved_by: str
+    approval: str
+    begun_at: dt.datetime
+    ended_at: dt.datetime | None
+    exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CapState:
+    """What is committed in one bucket, and its last limit (None: only counted)."""
+
+    scope: str
+    key: str
+    limit: Money | None
+    committed: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """Why creates at a provider's account are stopped; `probe` is the intent let through to try it again."""
+
+    provider: str
+    account: str
+    kind: str
+    is_open: bool
+    reason: str
+    probe: str
+    opened_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact, never changed: `state` is the state that it led to, "" where it changed none; `alert` needs a person."""
+
+    seq: int
+    intent_id: str
+    at: dt.datetime
+    actor: str
+    kind: str
+    state: str
+    alert: bool
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Money by unit: quoted, reserved, reserved in doubt (not part of `reserved`), settled.
+
+    The same in USD at each order's own rate, without the units that have none.
+    """
+
+    quoted: Mapping[str, Money] = field(default_factory=dict)
+    reserved: Mapping[str, Money] = field(default_factory=dict)
+    in_doubt: Mapping[str, Money] = field(default_factory=dict)
+    settled: Mapping[str, Money] = field(default_factory=dict)
+    quoted_usd: Money = _NOTHING
+    reserved_usd: Money = _NOTHING
+    in_doubt_usd: Money = _NOTHING
+    settled_usd: Money = _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What a start-up put right: intent ids that became doubts, jobs taken from the journal, rows made again from it."""
+
+    doubts: tuple[str, ...] = ()
+    replayed: tuple[str, ...] = ()
+    recreated: tuple[str, ...] = ()
+    halted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """An intent as its events and money entries alone tell it."""
+
+    state: str
+    job_id: str | None
+    reserved: int
+    settled: int

@@ -1,0 +1,445 @@
+"""The ledger: every call is one short transaction that is durable when it returns."""
+
+import datetime as dt
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import sqlalchemy as sa
+
+from specs.money import Money
+from tasks.errors import Refused
+from tasks.ledger import audit, breakers, people, reading, recovery, reserving, schema, steps
+from tasks.ledger.database import LedgerUnavailable, Prepared, micros_of, moment
+from tasks.ledger.migrations import STEPS
+from tasks.ledger.opening import Opened, forgive, open_ledger, read_journal
+from tasks.ledger.plain import plain
+from tasks.ledger.record import Record
+from tasks.ledger.rows import (
+    Artifact,
+    Breaker,
+    Cap,
+    CapState,
+    Event,
+    Full,
+    Halted,
+    Intent,
+    IntentState,
+    Order,
+    Recovery,
+    Replayed,
+    Reservation,
+    Reserved,
+    Run,
+    Totals,
+)
+from tasks.ledger.transaction import Transaction
+from tasks.seams import Clock, Rng
+
+__all__ = ["Ledger"]
+
+_LEDGER = Prepared(sa.select(schema.ledger.c.schema_no))
+_BEGIN = Prepared(
+    sa.text(
+        "INSERT INTO run (run_id, board, spec_sha256, digest, caps, approved_by, approval, begun_at)"
+        " VALUES (:run_id, :board, :spec_sha256, :digest, :caps, :approved_by, :approval, :now)"
+        " ON CONFLICT (run_id) DO UPDATE SET caps = excluded.caps, approved_by = excluded.approved_by,"
+        " approval = excluded.approval, ended_at = NULL, exit_code = NULL"
+        " WHERE run.board = excluded.board AND run.digest = excluded.digest"
+    )
+)
+_END = Prepared(sa.text("UPDATE run SET ended_at = :now, exit_code = :exit_code WHERE run_id = :run_id"))
+_DAY = 24 * 3600 * 1_000_000
+
+
+class Ledger:
+    """An open ledger. Calls block for milliseconds and may come from any thread.
+
+    Every call may raise `LedgerUnavailable` (a `SetupProblem`): the database could not be used and nothing was written.
+    Calls with an intent id raise `Refused` for one that the ledger does not have. Steps of the machine never raise for a
+    row in another state: they tell an event and return the row as it is. Steps of a person raise `Refused`.
+    """
+
+    def __init__(self, opened: Opened, *, clock: Clock, rng: Rng, durable: bool) -> None:
+        self._opened = opened
+        self._database = opened.database
+        self._clock = clock
+        self._rng = rng
+        self._durable = durable
+        self._send_before: dict[str, float] = {}
+
+    @classmethod
+    def open(cls, url: str, *, home: Path, clock: Clock, rng: Rng, durable: bool = True) -> Self:
+        """Open `sqlite:////path` or `postgresql://...`, with journal and locks in `home`; create it where none ever was.
+
+        `durable=False` leaves out every fsync: for proofs only. Answers that only the journal has are taken from it.
+
+        Raises:
+            SetupProblem: vanished, damaged, newer than this version, not private, on a network disk, or unreachable.
+        """
+        return cls(open_ledger(url, home, clock=clock, rng=rng, durable=durable), clock=clock, rng=rng, durable=durable)
+
+    def close(self) -> None:
+        """Let go of files, locks and connections, as the end of the process would."""
+        self._opened.senders.close()
+        self._opened.journal.close()
+        self._database.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Transaction]:
+        with self._database.writing() as connection:
+            lock = " FOR UPDATE" if self._database.dialect == "postgresql" else ""
+            number = connection.exec_driver_sql(_LEDGER.on(self._database.dialect) + lock).scalar_one()
+            if number != len(STEPS):
+                raise LedgerUnavailable("a newer Rushes has migrated the ledger meanwhile", "Start this one again.")
+            yield Transaction(connection, self._database.now(connection), self._rng)
+
+    def _step(self, intent_id: str, step: Any, *arguments: Any, **options: Any) -> Intent:
+        with self._writing() as tx:
+            step(tx, intent_id, *arguments, **options)
+            return tx.intent(intent_id)
+
+    def _ended(self, intent_id: str, step: Any, *arguments: Any, **options: Any) -> Intent:
+        """A step after which this process sends nothing more for the intent."""
+        intent = self._step(intent_id, step, *arguments, **options)
+        self._let_go(intent_id)
+        return intent
+
+    def _let_go(self, intent_id: str) -> None:
+        self._send_before.pop(intent_id, None)
+        self._opened.senders.release(intent_id)
+
+    def recover(self, owner: str) -> Recovery:
+        """Take what the journal knows, then put creates whose sender is gone in doubt; sends nothing. Linear."""
+        with self._writing() as tx:
+            done = read_journal(tx, self._opened, recreate=True)
+            reason = recovery.recovery_of(tx)
+            if reason.startswith(recovery.BEHIND) and not done.missing:
+                recovery.set_recovery(tx, "", actor=owner)
+                reason = ""
+            doubts = recovery.orphans_to_doubt(tx, self._opened.senders.dead)
+        return Recovery(tuple(doubts), tuple(done.replayed), tuple(done.recreated), reason)
+
+    def halted(self) -> str:
+        """Why the ledger is in RECOVERY, where no create is allowed; "" when it is not."""
+        with self._database.reading() as connection:
+            return str(connection.execute(sa.select(schema.ledger.c.recovery)).scalar_one())
+
+    def reconcile(self, who: str, why: str) -> None:
+        """A person vouches for a ledger in RECOVERY that nothing else can prove complete."""
+        with self._writing() as tx:
+            facts = forgive(tx, self._opened, who, why)
+        self._opened.home.mark(facts, durable=self._durable)
+
+    def begin_run(
+        self,
+        run_id: str,
+        *,
+        board: str,
+        spec_sha256: str,
+        digest: str,
+        caps: Sequence[Cap],
+        approved_by: Literal["auto", "person"],
+        approval: str,
+    ) -> None:
+        """Record a run before its first reservation; its caps hold for every order of it. Again for a run that goes on.
+
+        Raises:
+            Refused: the id belongs to a run of another board or digest.
+        """
+        facts = {"board": board, "spec_sha256": spec_sha256, "digest": digest, "approved_by": approved_by}
+        with self._writing() as tx:
+            row = {**facts, "run_id": run_id, "caps": reserving.caps_text(caps), "approval": approval, "now": tx.now}
+            if not tx.run(_BEGIN, row):
+                raise Refused(f"run {run_id} was begun with another plan", "Start a new run.")
+            tx.event("", "run-begun", {**facts, "run_id": run_id, "approval": approval})
+
+    def end_run(self, run_id: str, exit_code: int) -> None:
+        """Record how the run ended."""
+        with self._writing() as tx:
+            tx.run(_END, {"run_id": run_id, "exit_code": exit_code, "now": tx.now})
+            tx.event("", "run-ended", {"run_id": run_id, "exit_code": exit_code})
+
+    def run(self, run_id: str) -> Run | None:
+        """A run, or None."""
+        with self._database.reading() as connection:
+            return reading.run_of(connection, run_id)
+
+    def reserve(self, order: Order) -> Reservation:
+        """K2 to K5: the money and the shot in one transaction, or what stands in the way; durable before it returns.
+
+        Raises:
+            LedgerUnavailable: nothing may be sent.
+        """
+        intent_id = order.intent_id or self._rng.new_id()
+        self._opened.senders.hold(intent_id)
+        try:
+            with self._writing() as tx:
+                record = reserving.reserve(tx, replace(order, intent_id=intent_id))
+        except reserving.NotReserved as stop:
+            self._opened.senders.release(intent_id)
+            return stop.outcome
+        except BaseException:
+            self._opened.senders.release(intent_id)
+            raise
+        self._write_down(record)
+        self._send_before[intent_id] = self._clock.monotonic() + reserving.NOT_AFTER / 1e6
+        return Reserved(record.public())
+
+    def _write_down(self, record: Record) -> None:
+        """The journal knows of every purchase before it can be sent; one that it cannot take is never sent."""
+        try:
+            self._opened.journal.append({"row": record.values()})
+        except OSError as error:
+            self.cancelled(record.intent_id, record.epoch)
+            raise LedgerUnavailable(f"the journal cannot be written: {error}", "Free space in RUSHES_HOME.") from None
+
+    def still_ours(self, intent_id: str, epoch: int) -> bool:
+        """K6: this object reserved it, by both clocks there is time left, and no breaker has opened meanwhile."""
+        if self._clock.monotonic() >= self._send_before.get(intent_id, float("-inf")):
+            return False
+        with self._database.reading() as connection:
+            tx = Transaction(connection, self._database.now(connection), self._rng)
+            record = tx.load(intent_id)
+            ours = record.state == IntentState.SUBMITTING and record.epoch == epoch and tx.now < record.not_after
+            account = (record.run_id, record.provider, record.account)
+            return ours and not recovery.recovery_of(tx) and not breakers.obstacle(tx, *account, intent_id=intent_id)
+
+    def renew(self, intent_id: str, epoch: int) -> Intent:
+        """Before a resend after a definite refusal: a new lease and `not_after`. Ask `still_ours` afterwards."""
+        intent = self._step(intent_id, steps.renew, epoch)
+        if intent_id in self._send_before and intent.state is IntentState.SUBMITTING and intent.epoch == epoch:
+            self._send_before[intent_id] = self._clock.monotonic() + reserving.NOT_AFTER / 1e6
+        return intent
+
+    def heartbeat(self, owner: str) -> None:
+        """Extend the leases of the creates that `owner` has under way; due every 15 s."""
+        with self._writing() as tx:
+            steps.heartbeat(tx, owner)
+
+    def note(self, intent_id: str, kind: str, payload: Mapping[str, Any], actor: str = "machine") -> None:
+        """Append a fact; kind `alert` needs a person's eye."""
+        with self._writing() as tx:
+            tx.event(tx.load(intent_id).intent_id, kind, payload, actor=actor, alert=kind == "alert")
+
+    def journal_answer(self, intent_id: str, body_sha256: str, job_id: str | None) -> None:
+        """K11: the answer to a create, outside the database; on a full disk in the megabyte set aside for it.
+
+        Raises:
+            LedgerUnavailable: neither could be written.
+        """
+        try:
+            self._opened.journal.append({"intent_id": intent_id, "body_sha256": body_sha256, "job_id": job_id})
+        except OSError as error:
+            raise LedgerUnavailable(f"the journal cannot be written: {error}", "Free space in RUSHES_HOME.") from None
+
+    def accepted(self, intent_id: str, job_id: str, amount: Money | None, note: str = "") -> Intent:
+        """K13, never fenced. Returns the intent that holds the job: another one where this had a job already (F53)."""
+        with self._writing() as tx:
+            intent = tx.intent(steps.accepted(tx, intent_id, job_id, amount, note))
+        self._let_go(intent_id)
+        return intent
+
+    def rejected(self, intent_id: str, epoch: int, *, kind: str, reason: str, opens_breaker: bool) -> Intent:
+        """Definitely not accepted: REJECTED, the money released."""
+        return self._ended(intent_id, steps.rejected, epoch, kind=kind, reason=reason, opens_breaker=opens_breaker)
+
+    def doubt(self, intent_id: str, epoch: int | None, reason: str) -> Intent:
+        """The outcome is unknown: IN_DOUBT, the money stays reserved."""
+        return self._ended(intent_id, steps.doubt, epoch, reason)
+
+    def cancelled(self, intent_id: str, epoch: int) -> Intent:
+        """Certainly never sent: CANCELLED, the money released."""
+        return self._ended(intent_id, steps.cancelled, epoch)
+
+    def succeeded(self, intent_id: str, urls: Sequence[str], cost: Money | None) -> Intent:
+        """The provider is done; also fresh addresses for a result that could not be fetched."""
+        return self._step(intent_id, steps.succeeded, urls, cost)
+
+    def requeried(self, intent_id: str, urls: Sequence[str]) -> Intent:
+        """Fresh addresses: RESULT_HELD goes back to SUCCEEDED."""
+        return self.succeeded(intent_id, urls, None)
+
+    def failed(self, intent_id: str, reason: str, *, refunded: bool | None, moderated: bool = False) -> Intent:
+        """The provider says failed: FAILED_UNSETTLED, or FAILED_FINAL at 0 when it says refunded."""
+        return self._step(intent_id, steps.failed, reason, refunded=refunded, moderated=moderated)
+
+    def stalled(self, intent_id: str, reason: str) -> Intent:
+        """Longer than any job should take: left to slow polls."""
+        return self._step(intent_id, steps.stalled, reason)
+
+    def resumed(self, intent_id: str) -> Intent:
+        """A stalled job moves again."""
+        return self._step(intent_id, steps.resumed)
+
+    def held(self, intent_id: str, reason: str) -> Intent:
+        """Paid, but cannot be fetched or read: RESULT_HELD."""
+        return self._step(intent_id, steps.held, reason)
+
+    def stored(self, intent_id: str, artifact: Artifact, billed: Money | None) -> Intent:
+        """K20: the clip is published and verified; settles `billed`, else the amount, else the quote."""
+        return self._step(intent_id, steps.stored, artifact, billed)
+
+    def settle_failed(self, now: dt.datetime | None = None) -> list[str]:
+        """Failures older than 24 h without a refund become final at the full quote; their intent ids."""
+        with self._writing() as tx:
+            return steps.settle_failed(tx, (tx.now if now is None else micros_of(now)) - _DAY)
+
+    def settle(self, intent_id: str, billed: Money, evidence: str, who: str = "machine") -> Intent:
+        """Put the bill in place of what was assumed."""
+        return self._step(intent_id, people.settle, billed, evidence, who)
+
+    def refund(self, intent_id: str, amount: Money, evidence: str, who: str = "machine") -> Intent:
+        """Money came back; each `evidence` counts once."""
+        return self._step(intent_id, people.refund, amount, evidence, who)
+
+    def attach(self, intent_id: str, job_id: str, who: str, why: str, *, confirmed: bool) -> Intent:
+        """A person names the job of a doubt; `confirmed` by a query with our key."""
+        return self._step(intent_id, people.attach, job_id, who, why, confirmed=confirmed)
+
+    def absent(self, intent_id: str, who: str, why: str, evidence: str, horizon_seconds: float) -> Intent:
+        """Transition 5: proved not to exist, `horizon_seconds` after it could last be sent."""
+        dead = self._opened.senders.dead(intent_id)
+        horizon = round(horizon_seconds * 1_000_000)
+        return self._step(intent_id, people.absent, who, why, evidence, horizon=horizon, sender_dead=dead)
+
+    def write_off(self, intent_id: str, who: str, why: str) -> Intent:
+        """ABANDONED: given up and counted as spent in full."""
+        return self._step(intent_id, people.write_off, who, why)
+
+    def supersede(self, intent_id: str, who: str, why: str) -> Intent:
+        """SUPERSEDED: the shot may be bought anew; out of a doubt this may pay twice."""
+        return self._step(intent_id, people.give_up, who, why)
+
+    def close_breaker(self, provider: str, account: str, who: str, why: str) -> None:
+        """A person lets creates at the account go on."""
+        with self._writing() as tx:
+            breakers.close_by_person(tx, provider, account, who, why)
+
+    def creates_halted(self, run_id: str, provider: str, account: str) -> str:
+        """Why `run_id` may not create at the account now; "" when it may."""
+        with self._database.reading() as connection:
+            tx = Transaction(connection, self._database.now(connection), self._rng)
+            stop = breakers.obstacle(tx, run_id, provider, account)
+            match stop:
+                case Halted(reason):
+                    return reason
+                case Full() | None:
+                    return recovery.recovery_of(tx)
+
+    def find(self, shot_key: str) -> Intent | None:
+        """The row that decides reuse: the live one, else the newest with a clip, else the newest."""
+        with self._database.reading() as connection:
+            return reading.find(connection, shot_key)
+
+    def live_for_shot(self, board: str, shot: str, family: str) -> Intent | None:
+        """The row that holds the shot, whatever its content."""
+        with self._database.reading() as connection:
+            return reading.live_for_shot(connection, board, shot, family)
+
+    def takes(self, board: str, shot: str) -> list[int]:
+        """Take numbers of the shot whose file is there or may come."""
+        with self._database.reading() as connection:
+            return reading.takes(connection, board, shot)
+
+    def get(self, intent_id: str) -> Intent:
+        """One intent."""
+        with self._database.reading() as connection:
+            return reading.get(connection, intent_id)
+
+    def by_job(self, provider: str, job_id: str) -> Intent | None:
+        """The intent of a provider's job."""
+        with self._database.reading() as connection:
+            return reading.by_job(connection, provider, job_id)
+
+    def intents(
+        self,
+        *,
+        run_id: str | None = None,
+        board: str | None = None,
+        shot: str | None = None,
+        provider: str | None = None,
+        states: Collection[IntentState] | None = None,
+        since: dt.datetime | None = None,
+    ) -> list[Intent]:
+        """Intents that match, oldest first."""
+        after = None if since is None else micros_of(since)
+        filters = {
+            "run_id": run_id,
+            "board": board,
+            "shot": shot,
+            "provider": provider,
+            "states": states,
+            "since": after,
+        }
+        with self._database.reading() as connection:
+            return reading.intents(connection, **filters)
+
+    def doubts(self) -> list[Intent]:
+        """Every intent whose outcome is unknown."""
+        return self.intents(states={IntentState.IN_DOUBT})
+
+    def totals(
+        self,
+        *,
+        run_id: str | None = None,
+        board: str | None = None,
+        day: str | None = None,
+        month: str | None = None,
+        provider: str | None = None,
+    ) -> Totals:
+        """What was quoted, is reserved, in doubt and settled; `day` as 2026-03-01 and `month` as 2026-03, of the order."""
+        filters = {"run_id": run_id, "board": board, "day": day, "month": month, "provider": provider}
+        with self._database.reading() as connection:
+            return reading.totals(connection, **filters)
+
+    def caps(self, scope: str | None = None, key: str | None = None) -> list[CapState]:
+        """Buckets with their limits and what is committed."""
+        with self._database.reading() as connection:
+            return reading.cap_states(connection, scope, key)
+
+    def committed(self, cap: Cap) -> Money:
+        """What counts against `cap` now, in its unit; today's and this month's bucket for `day` and `month`."""
+        with self._database.reading() as connection:
+            today = moment(self._database.now(connection)).date().isoformat()
+            key = {"day": today, "month": today[:7]}.get(cap.scope, cap.key)
+            states = reading.cap_states(connection, cap.scope, key)
+        found = [state.committed for state in states if state.committed.unit == cap.limit.unit]
+        return found[0] if found else Money(0, cap.limit.unit)
+
+    def breaker_state(self, provider: str, account: str) -> Breaker | None:
+        """The account's open breaker, `money` before `create`; None when creates are free."""
+        with self._database.reading() as connection:
+            open_ones = [one for one in reading.breakers(connection, provider, account) if one.is_open]
+        return open_ones[-1] if open_ones else None
+
+    def events(self, intent_id: str | None = None) -> list[Event]:
+        """Facts in their order, of one intent or all."""
+        with self._database.reading() as connection:
+            return reading.events(connection, intent_id=intent_id)
+
+    def alerts(self, run_id: str) -> list[Event]:
+        """Facts about a run's intents that need a person's eye."""
+        with self._database.reading() as connection:
+            return reading.events(connection, alerts_of_run=run_id)
+
+    def rows(self, run_id: str | None = None, *, since: dt.datetime | None = None) -> list[dict[str, Any]]:
+        """Intents as plain values for cost reports: money as decimal strings, `usd` at the order's rate."""
+        return [plain(intent) for intent in self.intents(run_id=run_id, since=since)]
+
+    def money(self, run_id: str | None = None) -> list[dict[str, Any]]:
+        """Money entries as plain values, oldest first."""
+        with self._database.reading() as connection:
+            return reading.money_entries(connection, run_id)
+
+    def verify(self) -> list[str]:
+        """What is wrong with the ledger (I3, I6, state against money); empty when it is sound."""
+        with self._database.reading() as connection:
+            return audit.verify(connection)
+
+    def replay(self) -> dict[str, Replayed]:
+        """Every intent as its facts alone tell it (I6)."""
+        with self._database.reading() as connection:
+            return audit.replay(connection)
