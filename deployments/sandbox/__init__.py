@@ -4,7 +4,8 @@ An outside witness: it imports nothing of the pipeline, so what its account says
 providers' wire formats, renders real clips, and can misbehave on demand (`faults`).
 """
 
-from deployments.sandbox.account import Account, Called, Create, InUse, Seen, Total
+from deployments.sandbox.account import Account, Called, Create, Seen, Total
+from deployments.sandbox.book import InUse
 from deployments.sandbox.faults import ELSEWHERE, FAULTS
 from deployments.sandbox.faults.script import UnknownFault
 from deployments.sandbox.orders import Job, Outcome

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UnknownFault as error:
         print(f"rushes sandbox: {error}", file=sys.stderr)  # noqa: T201
         return USAGE
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with sandbox:
             _announce(sandbox, options)
@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"rushes sandbox: another sandbox writes {error}; choose another --account", file=sys.stderr)  # noqa: T201
     except OSError as error:
         print(f"rushes sandbox: {error}", file=sys.stderr)  # noqa: T201
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return SETUP
 
 
@@ -64,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--port", type=int, default=8077, help="0 takes any free port (default: 8077)")
+    add("--port", type=_port, default=8077, help="0 takes any free port (default: 8077)")
     add("--fault", action="append", default=[], metavar="NAME", help="arm a fault; may be repeated")
     add("--faults", action="store_true", help="list every fault and leave")
     add("--seed", type=int, default=0, help="decides about faults with a chance (default: 0)")
@@ -74,11 +76,23 @@ def _parser() -> argparse.ArgumentParser:
     add("--account", type=Path, help="the account file; kept and continued over restarts")
     add("--no-callback", action="store_true", help="never call back")
     add("--lag", type=_not_negative, default=1.0, help="seconds between the drips of slow replies (default: 1)")
-    add("--size", type=int, default=320, help="longer side of a clip in pixels (default: 320)")
+    add("--size", type=_pixels, default=320, help="longer side of a clip in pixels, 32 to 1920 (default: 320)")
     add("--balance", type=int, default=1_000_000, help="SJinn credits at the start (default: 1000000)")
     add("--url-seconds", type=_positive, help="clip addresses expire after this long (default: never)")
     add("--json", action="store_true", help="print one JSON document with the addresses, then stay up")
     return parser
+
+
+def _port(text: str) -> int:
+    return int(text) if text.isdigit() and int(text) < 65_536 else _wrong(text)
+
+
+def _pixels(text: str) -> int:
+    return int(text) if text.isdigit() and 32 <= int(text) <= 1920 else _wrong(text)
+
+
+def _wrong(text: str) -> NoReturn:
+    raise ValueError(text)
 
 
 def _positive(text: str) -> float:

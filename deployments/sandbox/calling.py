@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from deployments.sandbox.account import Book, Called
+from deployments.sandbox.account import Called
+from deployments.sandbox.book import Book
 from deployments.sandbox.clock import Clock
 from deployments.sandbox.faults.kinds import Note
 from deployments.sandbox.shelf import PLAIN, is_loopback

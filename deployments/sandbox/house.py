@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from deployments.sandbox import clips, shelf
-from deployments.sandbox.account import Account, Book
+from deployments.sandbox.account import Account
+from deployments.sandbox.book import Book
 from deployments.sandbox.calling import Caller
 from deployments.sandbox.clock import Clock
 from deployments.sandbox.dialects import DIALECTS

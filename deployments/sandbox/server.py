@@ -11,7 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from deployments.sandbox.account import Account, Book
+from deployments.sandbox.account import Account
+from deployments.sandbox.book import Book
 from deployments.sandbox.clock import Clock
 from deployments.sandbox.control import entry_text
 from deployments.sandbox.faults import FAULTS

@@ -60,9 +60,7 @@ class Armed:
         self.seen += 1
         if self.seen < self.at:
             return False
-        if self.chance is not None and self._dice(seed) >= self.chance:
-            return False
-        return True
+        return self.chance is None or self._dice(seed) < self.chance
 
     def _dice(self, seed: int) -> float:
         return random.Random(f"{seed}/{self.provider}/{self.fault.name}/{self.seen}").random()  # noqa: S311 - play, not secrets

@@ -114,11 +114,13 @@ def slow_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def shortapi(sandbox: Sandbox) -> Customer:
+    """A customer of ShortAPI."""
     return Customer(sandbox, "shortapi")
 
 
 @pytest.fixture
 def sjinn(sandbox: Sandbox) -> Customer:
+    """A customer of SJinn."""
     return Customer(sandbox, "sjinn")
 
 

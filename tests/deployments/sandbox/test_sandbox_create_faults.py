@@ -67,19 +67,19 @@ def drips(customer: Any, enough: int) -> bytes:
 Check = Callable[[Outcome], object]
 
 
-def fails(error: str) -> Check:
+def _fails(error: str) -> Check:
     return lambda got: got.error == error
 
 
-def says(status: int, kind: str = "text/html") -> Check:
+def _says(status: int, kind: str = "text/html") -> Check:
     return lambda got: got.status == status and got.headers["content-type"].startswith(kind)
 
 
-def moved(status: int) -> Check:
+def _moved(status: int) -> Check:
     return lambda got: got.status == status and got.headers["location"] == "?again=1"
 
 
-def unreadable(got: Outcome) -> bool:
+def _unreadable(got: Outcome) -> bool:
     try:
         json.loads(got.raw)
     except (ValueError, RecursionError):
@@ -87,109 +87,109 @@ def unreadable(got: Outcome) -> bool:
     return False
 
 
-def refused(status: int, words: str) -> Check:
+def _refused(status: int, words: str) -> Check:
     return lambda got: got.status == status and words in got.raw.decode() and "data" not in got.json
 
 
-def retry_after(value: str | None) -> Check:
+def _retry_after(value: str | None) -> Check:
     return lambda got: got.status == 429 and got.headers.get("retry-after") == value
 
 
-def code(value: int, *, with_data: bool = False) -> Check:
+def _code(value: int, *, with_data: bool = False) -> Check:
     return lambda got: value in (got.json.get("code"), got.json.get("error_code")) and ("data" in got.json) is with_data
 
 
-def contradicts(got: Outcome) -> bool:
+def _contradicts(got: Outcome) -> bool:
     body = got.json
     flag = body.get("code") == 0 or body.get("success") is True
     return flag and "internal error" in (body.get("info") or body.get("errorMsg"))
 
 
-def the_id(got: Outcome) -> Any:
+def _the_id(got: Outcome) -> Any:
     return got.json["data"].get("job_id", got.json["data"].get("task_id"))
 
 
-def amount(value: object) -> Check:
-    return lambda got: repr(got.json["data"].get("amount")) == repr(value) and the_id(got)
+def _amount(value: object) -> Check:
+    return lambda got: repr(got.json["data"].get("amount")) == repr(value) and _the_id(got)
 
 
-def honest(got: Outcome) -> bool:
-    return got.status == 200 and isinstance(the_id(got), str)
+def _honest(got: Outcome) -> bool:
+    return got.status == 200 and isinstance(_the_id(got), str)
 
 
 EXPECTED: dict[str, Check] = {
-    **{f"hang-{side}": fails("ReadTimeout") for side in ("before", "after")},
-    **{f"close-{side}": fails("RemoteProtocolError") for side in ("before", "after")},
-    **{f"reset-{side}": fails("ReadError") for side in ("before", "after")},
-    **{f"html-{side}": says(200) for side in ("before", "after")},
+    **{f"hang-{side}": _fails("ReadTimeout") for side in ("before", "after")},
+    **{f"close-{side}": _fails("RemoteProtocolError") for side in ("before", "after")},
+    **{f"reset-{side}": _fails("ReadError") for side in ("before", "after")},
+    **{f"html-{side}": _says(200) for side in ("before", "after")},
     **{f"empty-body-{side}": lambda got: got.status == 200 and got.raw == b"" for side in ("before", "after")},
-    **{f"body-cut-{side}": fails("RemoteProtocolError") for side in ("before", "after")},
-    **{f"chunk-cut-{side}": fails("RemoteProtocolError") for side in ("before", "after")},
-    **{f"redirect-loop-{side}": moved(307) for side in ("before", "after")},
-    **{f"http-{status}-{side}": says(status) for status in (500, 502, 503, 504, 408, 409) for side in ("before", "after")},
-    **{f"http-{status}-{side}": moved(status) for status in (301, 302, 303, 307, 308) for side in ("before", "after")},
+    **{f"body-cut-{side}": _fails("RemoteProtocolError") for side in ("before", "after")},
+    **{f"chunk-cut-{side}": _fails("RemoteProtocolError") for side in ("before", "after")},
+    **{f"redirect-loop-{side}": _moved(307) for side in ("before", "after")},
+    **{f"http-{status}-{side}": _says(status) for status in (500, 502, 503, 504, 408, 409) for side in ("before", "after")},
+    **{f"http-{status}-{side}": _moved(status) for status in (301, 302, 303, 307, 308) for side in ("before", "after")},
     "json-cut-start": lambda got: got.raw == b"{",
-    "json-cut-middle": unreadable,
-    "json-cut-end": lambda got: unreadable(got) and b"_id" in got.raw,
-    "json-invalid": unreadable,
+    "json-cut-middle": _unreadable,
+    "json-cut-end": lambda got: _unreadable(got) and b"_id" in got.raw,
+    "json-invalid": _unreadable,
     "json-utf16": lambda got: got.raw[:2] == b"\xff\xfe" and "utf-8" in got.headers["content-type"],
     "json-bom": lambda got: got.raw[:3] == b"\xef\xbb\xbf" and json.loads(got.raw[3:]),
-    "json-deep": unreadable,
+    "json-deep": _unreadable,
     "json-100mb": lambda got: len(got.raw) > 100 * MEBI and got.raw.startswith(b"{"),
     "gzip-bomb": lambda got: len(got.raw) < 100_000 and len(gzip.decompress(got.raw)) == 50 * MEBI,
     "encoding-lie": lambda got: got.headers["content-encoding"] == "gzip" and got.json,
-    "late-reply": honest,
-    "idle-close": lambda got: got.headers["connection"] == "keep-alive" and honest(got),
-    "json-twin-keys-shortapi": lambda got: got.raw.count(b'"job_id"') == 2 and the_id(got).startswith("00000000"),
-    "json-twin-keys-sjinn": lambda got: got.raw.count(b'"task_id"') == 2 and the_id(got).startswith("00000000"),
-    "http-400": refused(400, "invalid"),
-    "http-401": refused(401, "unauthorized"),
-    "http-402": refused(402, "insufficient credit"),
-    "http-403": refused(403, "permission"),
-    "http-404": refused(404, "not found"),
-    "http-422": refused(422, "invalid duration"),
-    "moderation-input": refused(400, "content policy"),
-    "http-429": retry_after(None),
-    "http-429-seconds": retry_after("2"),
+    "late-reply": _honest,
+    "idle-close": lambda got: got.headers["connection"] == "keep-alive" and _honest(got),
+    "json-twin-keys-shortapi": lambda got: got.raw.count(b'"job_id"') == 2 and _the_id(got).startswith("00000000"),
+    "json-twin-keys-sjinn": lambda got: got.raw.count(b'"task_id"') == 2 and _the_id(got).startswith("00000000"),
+    "http-400": _refused(400, "invalid"),
+    "http-401": _refused(401, "unauthorized"),
+    "http-402": _refused(402, "insufficient credit"),
+    "http-403": _refused(403, "permission"),
+    "http-404": _refused(404, "not found"),
+    "http-422": _refused(422, "invalid duration"),
+    "moderation-input": _refused(400, "content policy"),
+    "http-429": _retry_after(None),
+    "http-429-seconds": _retry_after("2"),
     "http-429-date": lambda got: parsedate_to_datetime(got.headers["retry-after"]),
-    "http-429-garbage": retry_after("soon"),
-    "http-429-huge": retry_after("1000000000"),
-    "http-429-negative": retry_after("-5"),
-    "refused-model": refused(200, "invalid model"),
-    "refused-credit": refused(200, "insufficient credit"),
-    "code-100": code(100),
-    "code-101": code(101),
-    "code-401": code(401),
-    "code-400": code(400),
-    "unknown-code-before": code(5117),
-    "unknown-code-after": code(5117),
-    "refusal-with-id": lambda got: code(5117, with_data=True)(got) and the_id(got),
-    "contradiction-before": lambda got: contradicts(got) and the_id(got) is None,
-    "contradiction-after": lambda got: contradicts(got) and the_id(got),
-    "id-empty": lambda got: the_id(got) == "",
-    "id-null": lambda got: b"_id\": null" in got.raw,
-    "id-object": lambda got: the_id(got) == {"value": 1},
-    "id-list": lambda got: isinstance(the_id(got), list) and len(the_id(got)) == 1,
-    "id-number": lambda got: isinstance(the_id(got), int),
+    "http-429-garbage": _retry_after("soon"),
+    "http-429-huge": _retry_after("1000000000"),
+    "http-429-negative": _retry_after("-5"),
+    "refused-model": _refused(200, "invalid model"),
+    "refused-credit": _refused(200, "insufficient credit"),
+    "code-100": _code(100),
+    "code-101": _code(101),
+    "code-401": _code(401),
+    "code-400": _code(400),
+    "unknown-code-before": _code(5117),
+    "unknown-code-after": _code(5117),
+    "refusal-with-id": lambda got: _code(5117, with_data=True)(got) and _the_id(got),
+    "contradiction-before": lambda got: _contradicts(got) and _the_id(got) is None,
+    "contradiction-after": lambda got: _contradicts(got) and _the_id(got),
+    "id-empty": lambda got: _the_id(got) == "",
+    "id-null": lambda got: b'_id": null' in got.raw,
+    "id-object": lambda got: _the_id(got) == {"value": 1},
+    "id-list": lambda got: isinstance(_the_id(got), list) and len(_the_id(got)) == 1,
+    "id-number": lambda got: isinstance(_the_id(got), int),
     "id-missing": lambda got: b"_id" not in got.raw,
-    "id-top-level": lambda got: the_id(got) is None and (got.json.get("job_id") or got.json.get("task_id")),
-    "id-of-another": lambda got: the_id(got).startswith("00000000"),
-    "amount-word": amount("abc"),
-    "amount-negative": amount("-0.715"),
-    "amount-nan": amount(float("nan")),
-    "amount-nan-text": amount("NaN"),
-    "amount-1e308": amount("1e308"),
-    "amount-comma": amount("0,715"),
-    "amount-currency": amount("0.715 EUR"),
-    "amount-number": amount(0.715),
-    "amount-missing": amount(None),
-    **{f"overbill-{size}": honest for size in ("1pct", "30pct", "10000x")},
-    "callback-first": honest,
-    "callback-then-hang": fails("ReadTimeout"),
-    "mode-ignored": honest,
-    "duration-ignored": honest,
-    "double-accept": honest,
-    "foreign-spend": honest,
+    "id-top-level": lambda got: _the_id(got) is None and (got.json.get("job_id") or got.json.get("task_id")),
+    "id-of-another": lambda got: _the_id(got).startswith("00000000"),
+    "amount-word": _amount("abc"),
+    "amount-negative": _amount("-0.715"),
+    "amount-nan": _amount(float("nan")),
+    "amount-nan-text": _amount("NaN"),
+    "amount-1e308": _amount("1e308"),
+    "amount-comma": _amount("0,715"),
+    "amount-currency": _amount("0.715 EUR"),
+    "amount-number": _amount(0.715),
+    "amount-missing": _amount(None),
+    **{f"overbill-{size}": _honest for size in ("1pct", "30pct", "10000x")},
+    "callback-first": _honest,
+    "callback-then-hang": _fails("ReadTimeout"),
+    "mode-ignored": _honest,
+    "duration-ignored": _honest,
+    "double-accept": _honest,
+    "foreign-spend": _honest,
 }  # fmt: skip
 """Fault name to what the client must see. Drips and the used connection have tests of their own."""
 OWN_TESTS = {
@@ -228,7 +228,7 @@ def test_a_create_fault_does_what_it_says_once(
     assert set(account.states.values()) <= {"done"}
     assert (create.outcome == "accepted") is fault.accepts
     assert fault.accepts or not account.total(account.jobs[0].unit if account.jobs else "USD").billed
-    assert honest(send(customer)), "the next create is well again"
+    assert _honest(send(customer)), "the next create is well again"
 
 
 @pytest.mark.parametrize("provider", ["shortapi", "sjinn"])

@@ -1,6 +1,8 @@
 """Wrong ends of jobs, wrong answers to queries, wrong callbacks."""
 
 import json
+import socket
+import threading
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -29,24 +31,24 @@ def ask(customer: Any, job_id: str) -> httpx.Response | str:
     return reply
 
 
-def data(reply: Any) -> Any:
+def _data(reply: Any) -> Any:
     return reply.json()["data"]
 
 
-def status(value: Any) -> Check:
-    return lambda reply: data(reply)["status"] == value and type(data(reply)["status"]) is type(value)
+def _status(value: Any) -> Check:
+    return lambda reply: _data(reply)["status"] == value and type(_data(reply)["status"]) is type(value)
 
 
-def urls(reply: Any) -> list[str]:
-    found = data(reply)
+def _urls(reply: Any) -> list[str]:
+    found = _data(reply)
     return [video["url"] for video in found["result"]["videos"]] if "result" in found else found["output_urls"]
 
 
-def http(value: int) -> Check:
+def _http(value: int) -> Check:
     return lambda reply: reply.status_code == value
 
 
-def not_json(reply: Any) -> bool:
+def _not_json(reply: Any) -> bool:
     try:
         json.loads(reply.content)
     except ValueError:
@@ -55,39 +57,39 @@ def not_json(reply: Any) -> bool:
 
 
 EXPECTED: dict[str, Check] = {
-    **{f"query-{value}": http(value) for value in (401, 403, 404, 429, 500, 502, 503, 504)},
-    "query-html": lambda reply: reply.status_code == 200 and not_json(reply),
+    **{f"query-{value}": _http(value) for value in (401, 403, 404, 429, 500, 502, 503, 504)},
+    "query-html": lambda reply: reply.status_code == 200 and _not_json(reply),
     "query-hang": lambda reply: reply == "ReadTimeout",
     "query-close": lambda reply: reply == "RemoteProtocolError",
     "query-reset": lambda reply: reply == "ReadError",
-    "query-cut": not_json,
+    "query-cut": _not_json,
     "query-gzip-bomb": lambda reply: len(reply.content) == 50 * 1024 * 1024,
     "query-redirect": lambda reply: reply.headers["location"] == "http://169.254.169.254/latest/",
     "query-unknown": lambda reply: 404 in (reply.json().get("code"), reply.json().get("error_code")),
-    "query-empty": lambda reply: data(reply) == {},
-    "query-null": lambda reply: data(reply) is None,
+    "query-empty": lambda reply: _data(reply) == {},
+    "query-null": lambda reply: _data(reply) is None,
     "query-of-another": lambda reply: "00000000-0000-4000-8000-000000000000" in reply.text,
-    "status-unknown": status(99),
-    "status-null": status(None),
-    "status-string": status("1"),
-    "status-list": status([1]),
-    "status-word": status("Archiving"),
-    "status-missing": lambda reply: "status" not in data(reply),
-    "status-two": lambda reply: data(reply)["status"] == 2 and "error" not in data(reply),
-    "status-backwards": lambda reply: data(reply)["status"] in {0, 1} and "http" not in reply.text,
-    "status-failed-first": lambda reply: data(reply)["status"] in {3, -1},
-    "result-empty": lambda reply: urls(reply) == [],
-    "result-two": lambda reply: len(urls(reply)) == 2,
-    "result-audio-first": lambda reply: WEB.get(urls(reply)[0]).content[4:8] == b"ftyp" and len(urls(reply)) == 2,
-    "result-image": lambda reply: WEB.get(urls(reply)[0]).content.startswith(b"\x89PNG"),
-    "result-private": lambda reply: urls(reply)[0].startswith("http://169.254.169.254/"),
-    "result-file": lambda reply: urls(reply) == ["file:///etc/passwd"],
-    "result-null": lambda reply: data(reply).get("result", data(reply).get("output_urls")) is None,
+    "status-unknown": _status(99),
+    "status-null": _status(None),
+    "status-string": _status("1"),
+    "status-list": _status([1]),
+    "status-word": _status("Archiving"),
+    "status-missing": lambda reply: "status" not in _data(reply),
+    "status-two": lambda reply: _data(reply)["status"] == 2 and "error" not in _data(reply),
+    "status-backwards": lambda reply: _data(reply)["status"] in {0, 1} and "http" not in reply.text,
+    "status-failed-first": lambda reply: _data(reply)["status"] in {3, -1},
+    "result-empty": lambda reply: _urls(reply) == [],
+    "result-two": lambda reply: len(_urls(reply)) == 2,
+    "result-audio-first": lambda reply: WEB.get(_urls(reply)[0]).content[4:8] == b"ftyp" and len(_urls(reply)) == 2,
+    "result-image": lambda reply: WEB.get(_urls(reply)[0]).content.startswith(b"\x89PNG"),
+    "result-private": lambda reply: _urls(reply)[0].startswith("http://169.254.169.254/"),
+    "result-file": lambda reply: _urls(reply) == ["file:///etc/passwd"],
+    "result-null": lambda reply: _data(reply).get("result", _data(reply).get("output_urls")) is None,
     "result-odd": lambda reply: "outputs" in reply.text and "videos" not in reply.text,
-    "result-images": lambda reply: data(reply)["result"]["images"][0]["url"],
-    "result-strings": lambda reply: isinstance(data(reply)["result"]["videos"][0], str),
-    "result-url": lambda reply: isinstance(data(reply)["result"]["url"], str),
-    "result-video-url": lambda reply: isinstance(data(reply)["output"]["video_url"], str),
+    "result-images": lambda reply: _data(reply)["result"]["images"][0]["url"],
+    "result-strings": lambda reply: isinstance(_data(reply)["result"]["videos"][0], str),
+    "result-url": lambda reply: isinstance(_data(reply)["result"]["url"], str),
+    "result-video-url": lambda reply: isinstance(_data(reply)["output"]["video_url"], str),
 }
 CASES = [
     pytest.param(fault, provider, id=f"{provider}-{fault.name}")
@@ -134,9 +136,9 @@ def test_faults_that_need_a_finished_job_wait_for_one(slow_sandbox: Sandbox, cus
     shortapi = customer_of(slow_sandbox, "shortapi")
     job = shortapi.buy()
     slow_sandbox.fault("result-empty")
-    assert data(shortapi.query(job.job_id)) == {"id": job.job_id, "status": 0}
+    assert _data(shortapi.query(job.job_id)) == {"id": job.job_id, "status": 0}
     slow_sandbox.advance(100)
-    assert urls(shortapi.query(job.job_id)) == []
+    assert _urls(shortapi.query(job.job_id)) == []
 
 
 JOBS: dict[str, tuple[str, str, Decimal]] = {
@@ -197,7 +199,7 @@ def test_a_failed_job_says_of_its_money_what_the_fault_names(
     """ShortAPI has `refunded`, true or false or not at all; SJinn says nothing of it."""
     customer = customer_of(sandbox, provider)
     sandbox.fault(name)
-    said = data(customer.query(customer.buy().job_id))
+    said = _data(customer.query(customer.buy().job_id))
     assert facts.items() <= said.items()
     assert ("refunded" in facts) == ("refunded" in said)
 
@@ -208,33 +210,33 @@ def test_F38_a_late_refund_comes_one_job_time_after_the_failure(slow_sandbox: Sa
     slow_sandbox.fault("failed-late-refund")
     job = shortapi.buy()
     slow_sandbox.advance(199)
-    assert "refunded" not in data(shortapi.query(job.job_id))
+    assert "refunded" not in _data(shortapi.query(job.job_id))
     slow_sandbox.advance(1)
-    assert data(shortapi.query(job.job_id))["refunded"] is True
+    assert _data(shortapi.query(job.job_id))["refunded"] is True
 
 
 def test_S24_an_error_text_can_hold_control_codes_and_markup(sandbox: Sandbox, customer_of: Any) -> None:
     """What a log, a page or a spreadsheet must not swallow."""
     shortapi = customer_of(sandbox, "shortapi")
     sandbox.fault("failed-nasty-text")
-    said = data(shortapi.query(shortapi.buy().job_id))["error"]
+    said = _data(shortapi.query(shortapi.buy().job_id))["error"]
     assert all(part in said for part in ("\x1b[31m", "\r\n", "<script>", "{{7*7}}"))
 
 
-def paths(listener: Any) -> list[str]:
+def _paths(listener: Any) -> list[str]:
     return [path for path, _ in listener.seen]
 
 
-def told(listener: Any) -> list[Any]:
+def _told(listener: Any) -> list[Any]:
     return [json.loads(body)["data"] for _, body in listener.seen]
 
 
 HONEST = "/cb/01J/secret-token"
 CALLBACKS: dict[str, Check] = {
     "callback-100-times": lambda got: len(set(got.seen)) == 1 and len(got.seen) == 100,
-    "callback-backwards": lambda got: [one["status"] for one in told(got)] == [2, 1],
-    "callback-forged": lambda got: paths(got) == ["/cb/01J/000000000000"],
-    "callback-foreign": lambda got: told(got)[0]["id"].startswith("00000000") and paths(got) == [HONEST],
+    "callback-backwards": lambda got: [one["status"] for one in _told(got)] == [2, 1],
+    "callback-forged": lambda got: _paths(got) == ["/cb/01J/000000000000"],
+    "callback-foreign": lambda got: _told(got)[0]["id"].startswith("00000000") and _paths(got) == [HONEST],
     "callback-replayed": lambda got: len(got.seen) == 2 and len(set(got.seen)) == 1,
     "callback-huge": lambda got: len(got.seen[0][1]) > 2 * 1024 * 1024,
     "callback-not-json": lambda got: got.seen[0][1].startswith(b"<xml>"),
@@ -264,9 +266,6 @@ def test_a_callback_fault_does_what_it_says(name: str, slow_sandbox: Sandbox, cu
 
 def test_F50_a_slow_callback_drips_until_the_receiver_ends_it(sandbox: Sandbox, customer_of: Any) -> None:
     """A receiver that answers 408 and closes is what ends it; the account notes the answer."""
-    import socket  # noqa: PLC0415
-    import threading  # noqa: PLC0415
-
     seen: list[bytes] = []
 
     def receive() -> None:

@@ -15,7 +15,7 @@ WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=20)
 KEY = {"Authorization": "Bearer canary-key-7f3a"}
 
 
-def usage(sandbox: Sandbox, **asked: Any) -> dict[str, Any]:
+def _usage(sandbox: Sandbox, **asked: Any) -> dict[str, Any]:
     reply = WEB.get(f"{sandbox.url}/api/un-api/query_credits_usage", params=asked, headers=KEY)
     data: dict[str, Any] = reply.json()["data"]
     return data
@@ -157,8 +157,8 @@ def test_an_empty_balance_refuses_with_code_100(customer_of: Any) -> None:
 def test_the_credit_ledger_is_read_page_by_page(sjinn: Any) -> None:
     """Newest first; the cursor leads on until it is null."""
     jobs = [sjinn.buy(duration=seconds).job_id for seconds in (3, 4, 5)]
-    first = usage(sjinn.sandbox, limit=2)
-    rest = usage(sjinn.sandbox, limit=2, cursor=first["next_cursor"])
+    first = _usage(sjinn.sandbox, limit=2)
+    rest = _usage(sjinn.sandbox, limit=2, cursor=first["next_cursor"])
     assert [row["task_id"] for row in first["records"] + rest["records"]] == jobs[::-1]
     assert [row["cost_credits"] for row in first["records"]] == [1000, 800]
     assert rest["next_cursor"] is None
@@ -173,14 +173,14 @@ def test_the_credit_ledger_is_searched_by_time_and_task_type(slow_sandbox: Sandb
         slow_sandbox.advance(60)
     second = datetime.fromtimestamp(jobs[1].accepted_at, UTC).isoformat()
     kind = "tool_kling3-image-to-video-api"
-    found = usage(slow_sandbox, start_time=second, end_time=second, task_type=kind)
+    found = _usage(slow_sandbox, start_time=second, end_time=second, task_type=kind)
     assert [row["task_id"] for row in found["records"]] == [jobs[1].job_id]
-    assert usage(slow_sandbox, task_type="tool_veo3")["records"] == []
+    assert _usage(slow_sandbox, task_type="tool_veo3")["records"] == []
 
 
 def test_F82_somebody_else_s_spending_shows_in_the_ledger_but_not_in_the_jobs(sjinn: Any) -> None:
     """Two rows of the same price, one job: no ledger may settle a doubt by guessing."""
     sjinn.sandbox.fault("foreign-spend")
     sjinn.buy()
-    assert [row["cost_credits"] for row in usage(sjinn.sandbox)["records"]] == [1000, 1000]
+    assert [row["cost_credits"] for row in _usage(sjinn.sandbox)["records"]] == [1000, 1000]
     assert sjinn.sandbox.account().total("credits").billed == Decimal(1000)
