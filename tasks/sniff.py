@@ -1,6 +1,6 @@
 """What bytes really are, whatever they are called (S17)."""
 
-__all__ = ["VIDEO", "behind", "kind"]
+__all__ = ["VIDEO", "behind", "jpeg_end", "kind"]
 
 VIDEO = "an MP4 or QuickTime video"
 
@@ -79,7 +79,7 @@ def _text(head: bytes) -> str:
     return "text" if b"\0" not in head else "a file of an unknown kind"
 
 
-def _jpeg_end(content: bytes) -> int:
+def jpeg_end(content: bytes) -> int:
     """Behind the first End Of Image (ITU T.81, B.1): segments carry lengths, entropy-coded data stuffs each 0xFF."""
     at = 2
     while (at := content.find(b"\xff", at)) >= 0 and at + 4 <= len(content):
@@ -107,4 +107,4 @@ def _webp_end(content: bytes) -> int:
     return 8 + int.from_bytes(content[4:8], "little")
 
 
-_END = {"JPEG": _jpeg_end, "PNG": _png_end, "WEBP": _webp_end}
+_END = {"JPEG": jpeg_end, "PNG": _png_end, "WEBP": _webp_end}

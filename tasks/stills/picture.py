@@ -12,7 +12,7 @@ from PIL import Image
 from tasks.errors import StillInvalid
 from tasks.sniff import behind, kind
 
-__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "Picture", "decoding", "picture"]
+__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "Picture", "decoding", "orientation", "picture"]
 
 MAX_BYTES = 50 << 20
 MAX_PIXELS = 50_000_000
@@ -43,14 +43,14 @@ def picture(content: bytes, address: str) -> Picture:
     """
     form = _form(content, address)
     with decoding(address):
-        size, orientation = _header(content, address)
+        size, turn = _header(content, address)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             image.verify()
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             # A JPEG decoder reads all data for a small picture too, in an eighth of the time and memory.
             image.draft(image.mode, (1, 1))
             image.load()
-    width, height = size[::-1] if orientation in _TURNED else size
+    width, height = size[::-1] if turn in _TURNED else size
     return Picture(form, width, height)
 
 
@@ -94,10 +94,11 @@ def _header(content: bytes, address: str) -> tuple[tuple[int, int], int]:
         # A phone's JPEG may hold further pictures (MPO): its first one is the still.
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
             raise StillInvalid(f"{address}: an animated {image.format}", "Export one frame of it.")
-        return image.size, _orientation(image)
+        return image.size, orientation(image)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8; 1, upright, where there is none."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except (OSError, SyntaxError, TypeError, ValueError):  # broken EXIF leaves the picture as it is

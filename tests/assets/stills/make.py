@@ -5,6 +5,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageCms, ImageDraw
 
 HERE = Path(__file__).parent
@@ -49,6 +50,7 @@ def main() -> None:
     """Write every file."""
     jpeg, png = encoded(scene(), "JPEG", quality=90), encoded(scene(), "PNG")
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    profile = profile[:24] + bytes(12) + profile[36:]  # without its date
     frames = [scene(), scene().transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
     files = {
         "plain.jpg": jpeg,
@@ -61,7 +63,9 @@ def main() -> None:
         "inks.jpg": encoded(scene(mode="CMYK"), "JPEG", quality=90),
         "odd-profile.jpg": encoded(scene(), "JPEG", quality=90, icc_profile=profile),
         "palette.png": encoded(scene(mode="P"), "PNG"),
-        "sixteen-bits.png": encoded(Image.linear_gradient("L").resize((480, 320)).convert("I;16"), "PNG"),
+        "sixteen-bits.png": encoded(
+            Image.fromarray(np.linspace(0, 65535, 480 * 320, dtype=np.uint16).reshape(320, 480)), "PNG"
+        ),
         "phone-pictures.jpg": encoded(scene(), "MPO", save_all=True, append_images=[scene(240, 160)]),
         "truncated.jpg": jpeg[: len(jpeg) * 2 // 3],
         "truncated.png": png[: len(png) // 2],
