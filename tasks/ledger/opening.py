@@ -11,17 +11,23 @@ from sqlalchemy.engine import Connection
 
 from tasks.errors import SetupProblem
 from tasks.ledger import recovery, schema
-from tasks.ledger.database import Database, parse_url, prepare_file
+from tasks.ledger.database import Database, Prepared, parse_url, prepare_file, rows_of
 from tasks.ledger.files import Home, Senders
 from tasks.ledger.journal import Journal
 from tasks.ledger.migrations import STEPS, NewerSchema, NotALedger, migrate
 from tasks.ledger.recovery import Replay
-from tasks.ledger.transaction import Transaction
+from tasks.ledger.transaction import Transaction, binds
 from tasks.seams import Clock, Rng, SystemClock
 
 __all__ = ["Opened", "forgive", "open_ledger", "read_journal"]
 
 _MIGRATING = 0x52555348
+_LEDGER_ID = Prepared(sa.select(schema.ledger.c.ledger_id))
+_FIRST_INTENT = Prepared(sa.text("SELECT 1 FROM intent LIMIT 1"))
+_NEW_LEDGER = Prepared(sa.insert(schema.ledger).values(binds(schema.ledger)).inline())
+_HOMES = Prepared(sa.select(schema.home.c.home_id, schema.home.c.journal_bytes))
+_NEW_HOME = Prepared(sa.text("INSERT INTO home (home_id, journal_bytes) VALUES (:home_id, 0)"))
+_READ_TO = Prepared(sa.text("UPDATE home SET journal_bytes = :place WHERE home_id = :home_id"))
 
 
 @dataclass(slots=True)
@@ -116,7 +122,7 @@ def _schema(database: Database, connection: Connection, rng: Rng, *, existed: bo
         raise SetupProblem(f"the ledger was written by a newer Rushes ({newer})", "Upgrade Rushes.") from None
     except NotALedger:
         raise SetupProblem("the database of RUSHES_LEDGER holds something else", "Name one of its own.") from None
-    found = connection.execute(sa.select(schema.ledger.c.ledger_id)).scalar()
+    found = next((ledger_id for (ledger_id,) in rows_of(connection, _LEDGER_ID, {})), None)
     if found is None:
         if existed:
             raise SetupProblem(
@@ -124,7 +130,7 @@ def _schema(database: Database, connection: Connection, rng: Rng, *, existed: bo
             )
         found = rng.new_id()
         facts = {"one": 1, "ledger_id": found, "schema_no": len(STEPS), "recovery": "", "created_at": now}
-        connection.execute(sa.insert(schema.ledger).values(facts))
+        connection.exec_driver_sql(_NEW_LEDGER.on(database.dialect), facts)
     elif ran:
         connection.execute(sa.update(schema.ledger).values(schema_no=len(STEPS)))
     return str(found)
@@ -134,9 +140,9 @@ def _compare(opened: Opened, rng: Rng, ledger_id: str, marker: dict[str, str] | 
     """Hold the ledger against marker and journal; what does not fit puts it in RECOVERY."""
     with opened.database.writing() as connection:
         tx = Transaction(connection, opened.database.now(connection), rng)
-        bought = connection.execute(sa.select(schema.intent.c.intent_id).limit(1)).first() is not None
-        start = _start(connection, opened.home_id)
-        if bought and (doubt := _unproved(opened, connection, ledger_id, marker, start, had_journal=had_journal)):
+        bought = bool(tx.rows(_FIRST_INTENT))
+        start = _start(tx, opened.home_id)
+        if bought and (doubt := _unproved(opened, tx, ledger_id, marker, start, had_journal=had_journal)):
             recovery.set_recovery(tx, doubt)
         done = read_journal(tx, opened, start, recreate=False)
         if done.missing:
@@ -146,7 +152,7 @@ def _compare(opened: Opened, rng: Rng, ledger_id: str, marker: dict[str, str] | 
 
 def _unproved(
     opened: Opened,
-    connection: Connection,
+    tx: Transaction,
     ledger_id: str,
     marker: dict[str, str] | None,
     start: int,
@@ -157,41 +163,34 @@ def _unproved(
         return f"another ledger stands where {marker.get('ledger_id')} was"
     if marker and (not had_journal or opened.journal.size < start):
         return "its journal has lost lines"
-    elsewhere = connection.execute(
-        sa.select(schema.home.c.home_id).where(schema.home.c.home_id != opened.home_id)
-    ).first()
+    elsewhere = any(home_id != opened.home_id for home_id, _ in tx.rows(_HOMES))
     if marker is None and elsewhere and opened.database.path is not None:
         return "it was written from another folder, whose journal is not here"
     return ""
 
 
-def _start(connection: Connection, home_id: str) -> int:
+def _start(tx: Transaction, home_id: str) -> int:
     """Up to which byte the ledger is known to hold what this home's journal says."""
-    home = schema.home
-    found = connection.execute(sa.select(home.c.journal_bytes).where(home.c.home_id == home_id)).scalar()
+    found = dict(tuple(row) for row in tx.rows(_HOMES)).get(home_id)
     if found is None:
-        connection.execute(sa.insert(home).values(home_id=home_id, journal_bytes=0))
+        tx.run(_NEW_HOME, {"home_id": home_id})
     return int(found or 0)
 
 
 def read_journal(tx: Transaction, opened: Opened, start: int | None = None, *, recreate: bool) -> Replay:
     """Replay the journal from where it was last read, and remember how far the ledger now holds it."""
-    first = _start(tx.connection, opened.home_id) if start is None else start
+    first = _start(tx, opened.home_id) if start is None else start
     end = opened.journal.size
     done = recovery.replay(tx, opened.journal.read(first), end, opened.senders.dead, recreate=recreate)
     if done.resume_at != first:
-        home = schema.home
-        move = sa.update(home).where(home.c.home_id == opened.home_id).values(journal_bytes=done.resume_at)
-        tx.connection.execute(move)
+        tx.run(_READ_TO, {"place": done.resume_at, "home_id": opened.home_id})
     return done
 
 
 def forgive(tx: Transaction, opened: Opened, who: str, why: str) -> dict[str, str]:
     """A person vouches for the ledger as it is: it leaves RECOVERY. Returns the marker's new facts."""
-    ledger_id = str(tx.connection.execute(sa.select(schema.ledger.c.ledger_id)).scalar_one())
-    home = schema.home
-    move = sa.update(home).where(home.c.home_id == opened.home_id).values(journal_bytes=opened.journal.size)
-    tx.connection.execute(move)
+    ledger_id = str(tx.rows(_LEDGER_ID)[0][0])
+    tx.run(_READ_TO, {"place": opened.journal.size, "home_id": opened.home_id})
     recovery.set_recovery(tx, "", actor=who)
     tx.event("", "reconciled", {"why": why}, actor=who)
     return {"ledger_id": ledger_id, "home_id": opened.home_id}

@@ -4,21 +4,17 @@ import sqlalchemy as sa
 
 from specs.money import Money
 from tasks.errors import Refused
-from tasks.ledger import books, schema, steps
+from tasks.ledger import books
+from tasks.ledger.acceptance import BY_JOB, accepted
 from tasks.ledger.database import Prepared
 from tasks.ledger.record import Record
 from tasks.ledger.reserving import LEASE, supersede
 from tasks.ledger.rows import IntentState
-from tasks.ledger.transaction import Transaction, load_query
+from tasks.ledger.transaction import Transaction
 
 __all__ = ["absent", "attach", "give_up", "refund", "settle", "write_off"]
 
 S = IntentState
-_BY_JOB = load_query(
-    schema.intent.c.provider == sa.bindparam("provider"),
-    schema.intent.c.base_url == sa.bindparam("base_url"),
-    schema.intent.c.job_id == sa.bindparam("job_id"),
-)
 _EVIDENCE = Prepared(
     sa.text("SELECT count(*) FROM money WHERE intent_id = :intent_id AND kind = 'REFUND' AND evidence = :evidence")
 )
@@ -51,10 +47,10 @@ def attach(tx: Transaction, intent_id: str, job_id: str, who: str, why: str, *, 
         raise Refused(f"{record.provider} does not confirm job {job_id}", "Check the id in the provider's dashboard.")
     if record.job_id is not None or record.state not in _ATTACHABLE:
         raise _wrong(record, "given another job")
-    if owner := tx.records(_BY_JOB, provider=record.provider, base_url=record.base_url, job_id=job_id):
+    if owner := tx.records(BY_JOB, provider=record.provider, base_url=record.base_url, job_id=job_id):
         raise Refused(f"job {job_id} belongs to intent {owner[0].intent_id}", "One job cannot stand for two shots.")
     tx.event(intent_id, "attached", {"job_id": job_id, "why": why}, actor=who)
-    return steps.accepted(tx, intent_id, job_id, None, f"attached by {who}")
+    return accepted(tx, intent_id, job_id, None, f"attached by {who}")
 
 
 def absent(

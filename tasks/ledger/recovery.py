@@ -10,15 +10,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tasks.ledger import books, schema, steps
+from tasks.ledger import books, schema
+from tasks.ledger.acceptance import accepted, beside_another
 from tasks.ledger.database import Prepared
 from tasks.ledger.record import Record
 from tasks.ledger.reserving import OF_KEY
 from tasks.ledger.rows import IntentState
 from tasks.ledger.transaction import Transaction, event_values, load_query
 
-__all__ = ["BEHIND", "Replay", "orphans_to_doubt", "recovery_of", "replay", "set_recovery"]
+__all__ = ["BEHIND", "ORPHANED", "Replay", "orphans_to_doubt", "recovery_of", "replay", "set_recovery"]
 
+ORPHANED = "its sender ended before an answer was recorded"
 BEHIND = "the ledger is older than its journal"
 _SUBMITTING = load_query(schema.intent.c.state == sa.literal_column("'SUBMITTING'"))
 _UNANSWERED = load_query(
@@ -100,12 +102,12 @@ def _answer(tx: Transaction, answers: dict[str, tuple[int, str]], dead: Dead, do
     for intent_id in answers.keys() & waiting.keys():
         place, job_id = answers[intent_id]
         record = waiting[intent_id]
-        if record.state == IntentState.IN_DOUBT and not record.doubt_reason.startswith(steps.ORPHANED):
+        if record.state == IntentState.IN_DOUBT and not record.doubt_reason.startswith(ORPHANED):
             continue  # its sender read the answer and did not believe it
         if record.state == IntentState.SUBMITTING and not _orphan(tx, record, dead):
             done.resume_at = min(done.resume_at, place)
             continue
-        steps.accepted(tx, intent_id, job_id, None, "found in the journal")
+        accepted(tx, intent_id, job_id, None, "found in the journal")
         done.replayed.append(intent_id)
 
 
@@ -121,9 +123,9 @@ def _recreate(tx: Transaction, row: dict[str, Any]) -> None:
     if record.attempt_no in {one.attempt_no for one in same}:
         record.attempt_no = 1 + max(one.attempt_no for one in same)
     record.state, record.epoch = IntentState.IN_DOUBT.value, record.epoch + 1
-    record.doubt_reason = f"{steps.ORPHANED}; made again from the journal"
+    record.doubt_reason = f"{ORPHANED}; made again from the journal"
     record.reserved_micros, record.updated_at = 0, tx.now
-    record.extra = steps.beside_another(tx, record)
+    record.extra = beside_another(tx, record)
     tx.insert(record)
     books.book(tx, record, "RESERVE", record.quote_micros, "made again from the journal")
     tx.save(record)
@@ -133,9 +135,9 @@ def _recreate(tx: Transaction, row: dict[str, Any]) -> None:
 def orphans_to_doubt(tx: Transaction, dead: Dead) -> list[str]:
     """Transition 3: creates whose sender is gone, or whose lease is over, are in doubt. One pass, whatever their number."""
     orphans = [record for record in tx.records(_SUBMITTING) if _orphan(tx, record, dead)]
-    reason = {"reason": steps.ORPHANED, "now": tx.now}
+    reason = {"reason": ORPHANED, "now": tx.now}
     tx.run(_DOUBT, [{**reason, "intent_id": record.intent_id, "epoch": record.epoch} for record in orphans])
-    facts = {"reason": steps.ORPHANED}
+    facts = {"reason": ORPHANED}
     tx.events(
         [
             event_values(tx.now, one.intent_id, "recovered", facts, state="IN_DOUBT", actor="machine", alert=False)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from specs.money import Money
 from tasks.errors import Refused
 from tasks.ledger import audit, breakers, people, reading, recovery, reserving, schema, steps
+from tasks.ledger.acceptance import accepted
 from tasks.ledger.database import LedgerUnavailable, Prepared, micros_of, moment
 from tasks.ledger.migrations import STEPS
 from tasks.ledger.opening import Opened, forgive, open_ledger, read_journal
@@ -238,7 +239,7 @@ class Ledger:
     def accepted(self, intent_id: str, job_id: str, amount: Money | None, note: str = "") -> Intent:
         """K13, never fenced. Returns the intent that holds the job: another one where this had a job already (F53)."""
         with self._writing() as tx:
-            intent = tx.intent(steps.accepted(tx, intent_id, job_id, amount, note))
+            intent = tx.intent(accepted(tx, intent_id, job_id, amount, note))
         self._let_go(intent_id)
         return intent
 
