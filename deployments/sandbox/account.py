@@ -131,17 +131,21 @@ class Account:
             "unit": unit,
             **_money(self.total(unit, name)),
         }
-        return row | ({"balance": str(self.balance)} if name == "sjinn" else {})
+        return row | ({"balance": _text(self.balance)} if name == "sjinn" else {})
 
     def _job(self, job: Job) -> dict[str, Any]:
         row = dataclasses.asdict(job)
         called_back = bool(row.pop("callback_url"))
-        money = {"billed": str(job.billed), "refunded": str(job.refunded), "net": str(job.billed - job.refunded)}
-        return row | money | {"state": job.state(self.now), "callback": called_back}
+        return row | _money(Total(job.billed, job.refunded)) | {"state": job.state(self.now), "callback": called_back}
 
 
 _PROVIDERS = (("shortapi", "USD"), ("sjinn", "credits"))
 
 
 def _money(total: Total) -> dict[str, str]:
-    return {"billed": str(total.billed), "refunded": str(total.refunded), "net": str(total.net)}
+    return {"billed": _text(total.billed), "refunded": _text(total.refunded), "net": _text(total.net)}
+
+
+def _text(amount: Decimal) -> str:
+    """A decimal string without idle zeros."""
+    return f"{amount.normalize():f}"

@@ -20,7 +20,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 __all__ = ["FLAWS", "FPS", "Clip", "aspect_size", "box_cut", "png", "render", "sealed"]
 
@@ -130,7 +130,7 @@ def _scene(clip: Clip) -> Picture:
     size = (clip.width, clip.height)
     if clip.still:
         with Image.open(clip.still) as still:
-            image = still.convert("RGB").resize(size)
+            image = ImageOps.exif_transpose(still).convert("RGB").resize(size)
     else:
         image = Image.linear_gradient("L").resize(size).convert("RGB")
     ImageDraw.Draw(image).text((6, 4), "SANDBOX", fill="white")

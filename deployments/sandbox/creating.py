@@ -84,8 +84,7 @@ async def _accept(house: House, fault: CreateFault, jobs: tuple[Job, ...]) -> No
         if fault.foreign:
             house.book.book_spend(job.billed, house.clock.now(), str(uuid.uuid4()))
     if fault.told_first:
-        house.tick()
-        await house.caller.settle()
+        await house.settle()
 
 
 async def _still(house: House, dialect: Dialect, order: Order) -> Still:
@@ -93,10 +92,10 @@ async def _still(house: House, dialect: Dialect, order: Order) -> Still:
         data = await house.pictures.look(order.image, house.base)
         if data is None:
             return Still("", *clips.aspect_size(16, 9, house.options.size))
-        sides = shelf.picture_size(data)
+        digest, width, height = house.pictures.keep_still(data)
     except shelf.BadStill as error:
         raise Refused(f"invalid image: {error}", code=dialect.INVALID) from error
-    return Still(house.pictures.keep_still(data), *clips.aspect_size(*sides, house.options.size))
+    return Still(digest, *clips.aspect_size(width, height, house.options.size))
 
 
 def _check_balance(house: House, dialect: Dialect, order: Order) -> None:

@@ -99,6 +99,11 @@ class House:
         while self._timeline and self._timeline[0][0] <= self.clock.now():
             heapq.heappop(self._timeline)[2]()
 
+    async def settle(self) -> None:
+        """Let everything happen that is due, and wait until every callback has been answered."""
+        self.tick()
+        await self.caller.settle()
+
     async def watch(self) -> None:
         """Tick for ever, at the right moments."""
         while True:
@@ -156,13 +161,16 @@ class House:
 
     def scene(self, job: Job) -> Scene:
         """What a fault may say of this job."""
-        others = [other.job_id for other in self.book.jobs.values() if other.provider == job.provider]
-        earlier = [job_id for job_id in others if job_id != job.job_id]
+        others = (
+            other.job_id
+            for other in reversed(self.book.jobs.values())
+            if other.provider == job.provider and other.job_id != job.job_id
+        )
         return Scene(
             provider=job.provider,
             id_key=DIALECTS[job.provider].ID_KEY,
             job_id=job.job_id,
-            other_id=earlier[-1] if earlier else "00000000-0000-4000-8000-000000000000",
+            other_id=next(others, "00000000-0000-4000-8000-000000000000"),
             base=self.base,
             url=self.clip_url(job),
         )

@@ -21,11 +21,11 @@ def _template() -> Template:
 
 def page(house: House) -> Reply:
     """The page as it is now; it reloads itself."""
-    account = house.account()
+    account = house.account().to_json()
     text = _template().render(
-        account=account.to_json(),
-        jobs=list(reversed(account.to_json()["jobs"]))[:SHOWN],
-        creates=list(reversed(account.to_json()["creates"]))[:SHOWN],
+        account=account,
+        jobs=list(reversed(account["jobs"]))[:SHOWN],
+        creates=list(reversed(account["creates"]))[:SHOWN],
         armed=house.script.armed,
         base=house.base,
     )

@@ -92,6 +92,8 @@ class Sandbox:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._dead_ends.close()
+        if self._failure is not None:
+            raise self._failure
 
     @property
     def shortapi_url(self) -> str:
@@ -133,8 +135,8 @@ class Sandbox:
         self._call(lambda: self._house.advance(seconds))
 
     def settle(self) -> None:
-        """Wait until no callback is under way."""
-        self._await(self._house.caller.settle())
+        """Wait until everything due has happened and every callback has been answered."""
+        self._await(self._house.settle())
 
     def set_key(self, key: str | None) -> None:
         """Rotate the key; None takes any."""

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["NAME", "PLAIN", "BadStill", "Shelf", "is_loopback", "picture_size"]
+__all__ = ["NAME", "PLAIN", "BadStill", "Shelf", "is_loopback"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 MAX_STILL = 32 * 1024 * 1024
@@ -29,21 +29,20 @@ class BadStill(Exception):
 
 
 class Shelf:
-    """Files in a folder beside the account, so that a restarted sandbox still has them."""
+    """Files in a folder beside the account, so that a restarted sandbox still has them.
+
+    `secret` is what clip addresses are signed with.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._uploads = folder / "uploads"
         self._stills = folder / "stills"
         for part in (self._uploads, self._stills):
             part.mkdir(parents=True, exist_ok=True)
-        self._secret = folder / "secret"
-        if not self._secret.exists():
-            self._secret.write_text(secrets.token_hex(32))
-
-    @property
-    def secret(self) -> bytes:
-        """What clip addresses are signed with."""
-        return self._secret.read_bytes()
+        self._sizes: dict[str, tuple[int, int]] = {}
+        if not (folder / "secret").exists():
+            (folder / "secret").write_text(secrets.token_hex(32))
+        self.secret = (folder / "secret").read_bytes()
 
     def upload(self, name: str, data: bytes) -> None:
         """Keep a file under a plain name (see NAME)."""
@@ -54,11 +53,17 @@ class Shelf:
         path = self._uploads / name
         return path.read_bytes() if NAME.fullmatch(name) and path.is_file() else None
 
-    def keep_still(self, data: bytes) -> str:
-        """Keep a start still; its sha256."""
+    def keep_still(self, data: bytes) -> tuple[str, int, int]:
+        """Keep a start still; its sha256, and width and height as seen.
+
+        Raises:
+            BadStill: it is no image that the providers take.
+        """
         digest = hashlib.sha256(data).hexdigest()
-        (self._stills / digest).write_bytes(data)
-        return digest
+        if digest not in self._sizes:
+            self._sizes[digest] = _picture_size(data)
+            (self._stills / digest).write_bytes(data)
+        return digest, *self._sizes[digest]
 
     def still_path(self, digest: str) -> str:
         """The local file of a kept still; empty for none."""
@@ -112,12 +117,7 @@ async def _fetch(address: str) -> bytes:
     return bytes(data)
 
 
-def picture_size(data: bytes) -> tuple[int, int]:
-    """Width and height as seen, with the EXIF orientation applied.
-
-    Raises:
-        BadStill: no readable JPEG, PNG or WebP, or more than 50 megapixels.
-    """
+def _picture_size(data: bytes) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -146,7 +146,7 @@ def test_the_account_can_be_read_as_json(shortapi: Any, sjinn: Any) -> None:
     assert document["accepts"] == 2
     assert document["create_requests"] == 3
     assert document["totals"] == {
-        "USD": {"billed": "0.950", "refunded": "0", "net": "0.950"},
+        "USD": {"billed": "0.95", "refunded": "0", "net": "0.95"},
         "credits": {"billed": "1000", "refunded": "0", "net": "1000"},
     }
     assert document["providers"]["shortapi"]["refused"] == 1

@@ -125,8 +125,7 @@ def test_the_orientation_of_a_still_counts(shortapi: Any) -> None:
     exif[0x0112] = 6
     held = io.BytesIO()
     Image.new("RGB", (640, 360), "olive").save(held, "JPEG", exif=exif)
-    job = shortapi.buy(image=base64.b64encode(held.getvalue()).decode())
-    assert (job.width, job.height) == (180, 320)
+    assert film(shortapi, image=base64.b64encode(held.getvalue()).decode()).size == (180, 320)
 
 
 FLAWED: dict[str, Callable[[Film], object]] = {

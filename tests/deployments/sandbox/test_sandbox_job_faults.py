@@ -283,7 +283,6 @@ def test_F50_a_slow_callback_drips_until_the_receiver_ends_it(sandbox: Sandbox, 
         shortapi = customer_of(sandbox, "shortapi")
         sandbox.fault("callback-slow")
         shortapi.create(callback_url=f"http://127.0.0.1:{gate.getsockname()[1]}/cb/x/y")
-        sandbox.account()
         sandbox.settle()
         thread.join()
     assert b"".join(seen).startswith(b"POST /cb/x/y HTTP/1.1\r\n")
