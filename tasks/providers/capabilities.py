@@ -204,8 +204,7 @@ def _picture(path: tuple[str | int, ...], picture: Picture, caps: Caps) -> Itera
         formats = ", ".join(caps.still_formats)
         yield Misfit(path, f"{_name(caps)} takes {formats}, this is {picture.format}", "save it as JPEG or PNG")
     if picture.size > caps.still_bytes_max:
-        most = caps.still_bytes_max / 1_048_576
-        message = f"{_name(caps)} takes {most:g} MiB, this has {picture.size / 1_048_576:.1f} MiB"
+        message = f"{_name(caps)} takes {caps.still_bytes_max:,} bytes, this has {picture.size:,}"
         yield Misfit(path, message, "save it smaller")
     if min(picture.width, picture.height) < caps.still_side_min:
         message = f"{_name(caps)} needs {caps.still_side_min} px a side, this is {picture.width} x {picture.height}"
