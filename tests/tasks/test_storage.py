@@ -212,7 +212,7 @@ def test_F67_without_hard_links_the_rename_is_exclusive_too(tmp_path: Path) -> N
 def test_F67_permission_denied_is_a_set_up_problem() -> None:
     """Where not even root may make a folder, the path is named; nothing is tried four times over."""
     waits: list[float] = []
-    with pytest.raises(SetupProblem, match="^/sys/rushes/a"):
+    with pytest.raises(SetupProblem, match=r"^/sys/rushes/a"):
         Store.open("/sys/rushes", pause=waits.append).put_once(b"x", "a.mp4")
     assert waits == []
 
