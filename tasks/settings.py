@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from specs.money import USD, Money
 from tasks.errors import SetupProblem
 
-__all__ = ["Account", "Settings"]
+__all__ = ["Account", "Settings", "calm_prefect"]
 
 
 def _money(value: object) -> object:
@@ -120,3 +120,18 @@ def _alias(name: str) -> str:
 def _unreadable(error: ValidationError) -> tuple[str, str]:
     problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False))
     return f"a setting cannot be used: {problems}", "Mend it in the environment or in .env, then run `rushes doctor`."
+
+
+def calm_prefect() -> None:
+    """Settings for Prefect in the command line's own process, before it is imported; what the user has set stays.
+
+    Results are written as JSON, never as pickles (S23); nothing is reported to anybody; only warnings reach the terminal.
+    """
+    for name, value in {
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    }.items():
+        os.environ.setdefault(name, value)

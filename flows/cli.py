@@ -1,0 +1,338 @@
+"""The command line: `rushes`. It owns the exit codes and the words to people; everything else is below it."""
+
+import asyncio
+import json
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from specs.errors import SpecError
+from specs.money import Money, MoneyError
+from tasks.errors import RushesError
+from tasks.exits import ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tasks.estimate import Plan
+
+__all__ = ["app", "main", "run"]
+
+app = App(
+    name="rushes",
+    help="Storyboards in, rushes out: check a board, say what it costs, buy each shot exactly once.",
+    help_format="plaintext",
+    version_flags=["--version"],
+)
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document on stdout.")]
+Providers = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--provider", negative="", consume_multiple=False, help="Use this provider instead of the board's own."
+    ),
+]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The console script; leaves with the contract's exit code."""
+    sys.exit(run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; a user's mistake is said in words, never as a traceback."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in words
+    try:
+        return _dispatch(words)
+    except SpecError as error:
+        return _fail_spec(as_json, error)
+    except BrokenPipeError:
+        return ExitCode.OK
+    except KeyboardInterrupt:
+        hint = "What is done is kept; the same command goes on from here."
+        return _fail(as_json, ExitCode.INTERRUPTED, "interrupted", hint)
+    except Exception as error:  # noqa: BLE001 - the last exit: nothing may leave without its exit code
+        return _fail(as_json, *_told(error))
+
+
+def _dispatch(words: Sequence[str]) -> int:
+    outside = _outside_command(words)
+    if outside is not None:
+        return outside(words[1:]) or 0
+    return int(app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0)
+
+
+def _told(error: Exception) -> tuple[ExitCode, str, str]:
+    """Exit code, message and cure; what we did not foresee is a defect of ours, shown whole."""
+    match error:
+        case CycloptsError():
+            return ExitCode.USAGE, str(error), "See `rushes --help`."
+        case MoneyError():
+            return ExitCode.USAGE, str(error), "Write amounts like 5.00."
+        case RushesError():
+            return ExitCode(error.exit_code), str(error), error.diagnostics()
+    traceback.print_exception(error)
+    return ExitCode.DEFECT, "a defect of Rushes, not of your board", "Please report the lines above."
+
+
+def _outside_command(words: Sequence[str]) -> Callable[[Sequence[str]], int | None] | None:
+    """A command that a layer above offers (`serve`, `sandbox`), found by its entry point: flows import nothing of it."""
+    if not words:
+        return None
+    found = [one for one in entry_points(group="rushes.commands") if one.name == words[0]]
+    command: Callable[[Sequence[str]], int | None] | None = found[0].load() if found else None
+    return command
+
+
+def _fail(as_json: bool, code: ExitCode, message: str, hint: str) -> int:
+    if as_json:
+        _print_json({"error": message, "hint": hint, "exit_code": int(code)})
+    _say(f"rushes: {message}")
+    if hint:
+        _say(f"  {hint}")
+    return int(code)
+
+
+def _fail_spec(as_json: bool, error: SpecError) -> int:
+    if as_json:
+        _print_json({"error": "the spec is invalid", "exit_code": int(ExitCode.SPEC_INVALID), "issues": _issues(error)})
+    _say(str(error))
+    _say(f"  {error.diagnostics()}")
+    return int(ExitCode.SPEC_INVALID)
+
+
+def _issues(error: SpecError) -> list[dict[str, Any]]:
+    names = ("file", "line", "column", "path", "message", "hint")
+    return [{name: getattr(issue, name) for name in names} for issue in error.issues]
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, default=str))
+
+
+def _say(line: str) -> None:
+    """A line for people, kept off stdout; control characters in a message never reach the terminal (S14)."""
+    clean = "".join(one if one.isprintable() or one == "\n" else f"\\x{ord(one):02x}" for one in line)
+    print(clean, file=sys.stderr)
+
+
+def _people(as_json: bool) -> "Console":
+    """Where people's words go: stdout, or stderr when stdout carries the document."""
+    from flows.terminal import console
+
+    return console(stderr=as_json)
+
+
+@app.command
+def check(
+    specs: Annotated[list[str], Parameter(help="Storyboards: YAML, JSON, or a CSV shot list.")],
+    /,
+    *,
+    stills: Annotated[bool, Parameter(negative="", help="Fetch and measure the stills too.")] = False,
+    provider: Providers = None,
+    as_json: Json = False,
+) -> int:
+    """Lint storyboards: every problem as file:line:col, in one pass. Spends nothing and touches no network without --stills.
+
+    Example: rushes check specs/examples/liftoff.yaml
+    """
+    from flows.lint import lint
+
+    found = asyncio.run(lint(specs, stills=stills, providers=tuple(provider or ())))
+    if as_json:
+        _print_json(found.document())
+    for line in found.lines():
+        (_say if as_json else print)(line)
+    return int(found.exit_code)
+
+
+@app.command
+def schema() -> int:
+    """Print the JSON Schema of the storyboard, for editors and other tools.
+
+    Example: rushes schema > storyboard.schema.json
+    """
+    from specs.storyboard import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+@app.command
+def plan(
+    spec: str,
+    /,
+    *,
+    provider: Providers = None,
+    out: Annotated[Path | None, Parameter(help="Write the plan here, for `rushes render plan.json`.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Price every shot: create, reuse, resume or held. Spends nothing; prints the digest that an approval binds to.
+
+    Example: rushes plan specs/examples/liftoff.yaml --provider shortapi --out plan.json
+    """
+    from flows.plan import Ask, plan_json
+    from flows.terminal import print_plan
+
+    made = asyncio.run(_planned(Ask(spec, tuple(provider or ()))))
+    document = plan_json(made)
+    if out is not None:
+        out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        _print_json(document)
+    else:
+        print_plan(made, _people(as_json))
+    return 0
+
+
+async def _planned(ask: Any) -> "Plan":
+    from flows.plan import make_plan
+    from tasks.production import Production
+    from tasks.settings import Settings
+
+    async with Production.open(Settings.load()) as production:
+        return await make_plan(production, ask)
+
+
+@app.command
+def render(
+    spec: str,
+    /,
+    *,
+    provider: Providers = None,
+    max_cost: Annotated[str | None, Parameter(help="Refuse to spend more than this many USD in this run.")] = None,
+    yes: Annotated[bool, Parameter(negative="", help="Approve the plan without being asked.")] = False,
+    approve: Annotated[str | None, Parameter(help="Approve exactly the plan with this digest.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Render a storyboard, or exactly a plan that `rushes plan --out` wrote.
+
+    Example: rushes render specs/examples/liftoff.yaml
+    """
+    from flows.session import render_spec
+    from tasks.gate import Wish
+
+    wish = Wish(_usd(max_cost), yes, approve)
+    return render_spec(spec, tuple(provider or ()), wish, as_json=as_json, out=_people(as_json))
+
+
+@app.command
+def retake(
+    spec: str,
+    shot: str,
+    /,
+    *,
+    reason: Annotated[str, Parameter(help="Why; recorded with the new take.")],
+    provider: Providers = None,
+    max_cost: Annotated[str | None, Parameter(help="Refuse to spend more than this many USD.")] = None,
+    yes: Annotated[bool, Parameter(negative="", help="Approve without being asked.")] = False,
+    approve: Annotated[str | None, Parameter(help="Approve exactly the plan with this digest.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Ask for a new take of one shot, through the same gate.
+
+    Example: rushes retake board.yaml SH020 --reason "the visor is too dark"
+    """
+    from flows.session import render_spec
+    from tasks.gate import Wish
+
+    wish = Wish(_usd(max_cost), yes, approve)
+    return render_spec(spec, tuple(provider or ()), wish, retakes={shot: reason}, as_json=as_json, out=_people(as_json))
+
+
+@app.command
+def collect(*, as_json: Json = False) -> int:
+    """Pick up paid results that are late, held or in doubt. Buys nothing; runs safely at any time.
+
+    Example: rushes collect
+    """
+    from flows.collect import collect_now
+
+    collected, code = asyncio.run(collect_now())
+    if as_json:
+        _print_json({"exit_code": int(code), "intents": [one.document() for one in collected]})
+    out = _people(as_json)
+    for one in collected:
+        out.print(one.line(), markup=False, soft_wrap=True)
+    if not collected:
+        out.print("nothing is open")
+    return int(code)
+
+
+@app.command
+def doubts(*, as_json: Json = False) -> int:
+    """List what only a person can settle, with the money at stake.
+
+    Example: rushes doubts
+    """
+    from flows.doubts import doubt_json, doubt_lines
+    from tasks.production import open_ledger
+    from tasks.settings import Settings
+
+    ledger = open_ledger(Settings.load())
+    found = ledger.doubts()
+    ledger.close()
+    if as_json:
+        _print_json(doubt_json(found))
+    out = _people(as_json)
+    for line in doubt_lines(found):
+        out.print(line, markup=False, soft_wrap=True)
+    return int(ExitCode.MONEY_NEEDS_A_PERSON if found else ExitCode.OK)
+
+
+@app.command
+def resolve(
+    intent: str,
+    /,
+    *,
+    job_id: Annotated[str | None, Parameter(help="The job that was created after all; confirmed by a query.")] = None,
+    absent: Annotated[bool, Parameter(negative="", help="It was never created: you looked at the dashboard.")] = False,
+    write_off: Annotated[bool, Parameter(negative="", help="Give it up and count it as paid in full.")] = False,
+    why: Annotated[str, Parameter(help="The evidence or reason; recorded.")] = "",
+    as_json: Json = False,
+) -> int:
+    """Settle one intent in doubt by a person's recorded decision.
+
+    Example: rushes resolve 01JD... --job-id 550e8400-e29b --why "seen on the dashboard"
+    """
+    from flows.doubts import Decision, doubt_json, resolve_now
+
+    settled = asyncio.run(resolve_now(Decision(intent, why, job_id, absent, write_off)))
+    if as_json:
+        _print_json(doubt_json([settled])[0])
+    _people(as_json).print(f"{settled.intent_id} is {settled.state}", markup=False, soft_wrap=True)
+    return 0
+
+
+@app.command
+def doctor(*, as_json: Json = False) -> int:
+    """Check keys, ledger, storage, Prefect, the clock and whether the providers can be reached. Spends nothing.
+
+    Example: rushes doctor
+    """
+    from flows.doctor import examine
+
+    findings = asyncio.run(examine())
+    if as_json:
+        _print_json([finding.document() for finding in findings])
+    out = _people(as_json)
+    for finding in findings:
+        out.print(finding.line(), markup=False, soft_wrap=True)
+    return int(ExitCode.SET_UP if any(finding.problem for finding in findings) else ExitCode.OK)
+
+
+def _usd(text: str | None) -> Money | None:
+    """`5.00` and `5.00 USD` are both taken."""
+    if text is None:
+        return None
+    return Money.parse(text) if " " in text.strip() else Money.of(text.strip())
+
+
+if __name__ == "__main__":
+    main()

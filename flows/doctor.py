@@ -1,0 +1,150 @@
+"""Doctor: whether this installation can do its work, one finding a line, each with its cure. Spends nothing."""
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.errors import RushesError, SetupProblem, Transient
+from tasks.ledger import Ledger
+from tasks.production import Production, open_ledger
+from tasks.providers import PROVIDERS
+from tasks.providers.interface import Request
+from tasks.settings import Settings
+from tasks.storage import Store
+
+__all__ = ["Finding", "examine"]
+
+REACH = 10.0
+CLOCK_SKEW = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; `problem` is empty where it is fine."""
+
+    subject: str
+    state: str
+    problem: str = ""
+    cure: str = ""
+
+    def line(self) -> str:
+        """As people read it."""
+        if not self.problem:
+            return f"ok       {self.subject}: {self.state}"
+        return f"problem  {self.subject}: {self.problem}" + (f". {self.cure}" if self.cure else "")
+
+    def document(self) -> dict[str, Any]:
+        """As `doctor --json` prints it."""
+        return {
+            "subject": self.subject,
+            "ok": not self.problem,
+            "state": self.state,
+            "problem": self.problem,
+            "cure": self.cure,
+        }
+
+
+async def examine() -> list[Finding]:
+    """Look at everything; what cannot be opened is a finding, never an exception."""
+    try:
+        settings = Settings.load()
+    except SetupProblem as error:
+        return [Finding("settings", "", str(error), error.hint)]
+    ledger = _ledger(settings)
+    store = await asyncio.to_thread(_store, settings)
+    found = [Finding("home", str(settings.home)), ledger, store, _callback(settings)]
+    if not ledger.problem and not store.problem:
+        async with Production.open(settings) as production:
+            found += [one async for one in _providers(production)]
+            found.append(await _prefect(production))
+    return found
+
+
+def _ledger(settings: Settings) -> Finding:
+    try:
+        ledger: Ledger = open_ledger(settings)
+    except RushesError as error:
+        return Finding("ledger", "", str(error), error.hint)
+    problems = ledger.verify()
+    open_doubts = len(ledger.doubts())
+    ledger.close()
+    if problems:
+        return Finding(
+            "ledger", "", "; ".join(problems), "Keep a copy of it and report this: buying stops until it is understood."
+        )
+    return Finding("ledger", f"adds up, {open_doubts} in doubt")
+
+
+def _store(settings: Settings) -> Finding:
+    try:
+        store = Store.open(settings.store)
+        problems = store.probe()
+    except RushesError as error:
+        return Finding("store", "", str(error), error.hint)
+    if problems:
+        return Finding("store", "", "; ".join(problems), "Choose another RUSHES_STORE, or mend its permissions.")
+    return Finding("store", f"{store.uri('')} can be written, read, and does not overwrite")
+
+
+def _callback(settings: Settings) -> Finding:
+    if settings.callback_url is None:
+        return Finding(
+            "callbacks", "none (RUSHES_CALLBACK_URL is unset): jobs are polled, every lost reply waits for a person"
+        )
+    return Finding("callbacks", "the provider is told where to call")
+
+
+async def _providers(production: Production) -> AsyncIterator[Finding]:
+    for name, provider in PROVIDERS.items():
+        if not provider.caps.paid:
+            yield Finding(name, "local, needs no key")
+            continue
+        try:
+            production.auth(name)
+        except SetupProblem as error:
+            yield Finding(name, f"no key: {error.hint} Boards that name it cannot be bought")
+            continue
+        yield await _reached(production, name)
+
+
+async def _reached(production: Production, name: str) -> Finding:
+    """A read-only call where the provider has one; the answer's Date also tells how far our clock is off."""
+    provider, account = PROVIDERS[name], production.account(name)
+    probe = getattr(provider, "balance_request", None)
+    request = probe(account.base_url) if probe else Request("GET", account.base_url)
+    try:
+        reply = await production.wire.call(request, auth=production.auth(name) if probe else None, deadline=REACH)
+    except Transient as error:
+        return Finding(name, "", f"cannot be reached: {error}", "Check the network and its base URL.")
+    skew = _skew(production, reply.headers)
+    if abs(skew) > CLOCK_SKEW:
+        return Finding(name, "", f"our clock is {skew:.0f} s off the provider's", "Set the clock of this machine.")
+    if not probe:
+        return Finding(name, f"key set, answers (HTTP {reply.status}); it has no free call that would check the key")
+    return Finding(name, f"key set, answers (HTTP {reply.status})")
+
+
+def _skew(production: Production, headers: Mapping[str, str]) -> float:
+    stated = next((value for name, value in headers.items() if name.lower() == "date"), "")
+    if not stated:
+        return 0.0
+    try:
+        moment = dt.datetime.strptime(stated, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=dt.UTC)
+    except ValueError:
+        return 0.0
+    return (production.clock.now() - moment).total_seconds()
+
+
+async def _prefect(production: Production) -> Finding:
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    if not url:
+        return Finding("prefect", "no PREFECT_API_URL: each render starts a temporary server (8 to 17 s)")
+    try:
+        reply = await production.wire.call(Request("GET", f"{url.rstrip('/')}/health"), auth=None, deadline=REACH)
+    except Transient as error:
+        return Finding("prefect", "", f"{url} does not answer: {error}", "Start it, or unset PREFECT_API_URL.")
+    return Finding("prefect", f"{url} answers (HTTP {reply.status})")

@@ -1,0 +1,237 @@
+"""Plan: load a board, check every shot, price it. Spends nothing and does not know Prefect."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import PurePosixPath
+from typing import Any
+
+from specs.checks import warnings as board_warnings
+from specs.loader import load_with_source
+from specs.source import Source
+from specs.storyboard import Storyboard
+
+from specs.errors import Issue, SpecError
+from specs.request import ShotRequest
+from tasks.errors import Refused, SetupProblem
+from tasks.estimate import Action, Plan, PlannedShot, estimate
+from tasks.production import Production
+from tasks.providers import PROVIDERS
+from tasks.storage import read_spec
+from tasks.validate import CheckedShot, Checking, check_shot
+
+__all__ = ["Ask", "LoadedBoard", "check_board", "load_board", "make_plan", "plan_json", "saved_plan"]
+
+CheckShot = Callable[[ShotRequest, Sequence[str], Checking], Coroutine[Any, Any, CheckedShot]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Which board, on which providers (the board's own when empty), and the shots that a person wants anew, with the reason."""
+
+    spec: str
+    providers: tuple[str, ...] = ()
+    retakes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBoard:
+    """A valid board, where its keys stand in the file, and the hash of the file."""
+
+    board: Storyboard
+    source: Source
+    spec: str
+    sha256: str
+
+    def issue(self, request: ShotRequest, path: Sequence[str | int], message: str, hint: str = "") -> Issue:
+        """A problem of one shot, at its place in the file."""
+        return self.source.issue(("shots", request.index, *path), message, hint)
+
+
+def load_board(spec: str) -> LoadedBoard:
+    """Read and check a storyboard file, with its sidecar where it is a shot list.
+
+    Raises:
+        SpecError: every problem of the file.
+        SetupProblem: when the file cannot be read.
+    """
+    text = read_spec(spec)
+    name = PurePosixPath(spec).name if "://" in spec else spec
+    board, source = load_with_source(text, name=name, sidecar=_sidecar(spec))
+    return LoadedBoard(board, source, spec, hashlib.sha256(text).hexdigest())
+
+
+def _sidecar(spec: str) -> tuple[str, bytes] | None:
+    """`shots.board.yaml` beside `shots.csv` holds what a row cannot: title, code, budget, style, elements."""
+    if not spec.lower().endswith(".csv"):
+        return None
+    beside = f"{spec[:-4]}.board.yaml"
+    try:
+        return beside, read_spec(beside)
+    except SetupProblem:
+        return None
+
+
+def check_providers(loaded: LoadedBoard, chosen: Sequence[str]) -> tuple[str, ...]:
+    """The providers to plan for, in order of preference.
+
+    Raises:
+        Refused: for a name that is no provider.
+    """
+    names = tuple(chosen) or loaded.board.provider
+    for name in names:
+        if name not in PROVIDERS:
+            raise Refused(f"there is no provider {name!r}", f"Choose among {', '.join(PROVIDERS)}.")
+    return names
+
+
+async def check_board(
+    production: Production, loaded: LoadedBoard, ask: Ask, check: CheckShot = check_shot
+) -> list[CheckedShot]:
+    """Check every shot at once.
+
+    Raises:
+        SpecError: every still that cannot be used, and every shot that no listed provider can do, at its place.
+    """
+    providers = check_providers(loaded, ask.providers)
+    checking = Checking(loaded.spec, production.cache("cache", "stills"), production.rules(), production.wire)
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(check(one, providers, checking)) for one in _requests(production, loaded, ask)]
+    checked = [one.result() for one in running]
+    issues = [issue for one in checked for issue in _problems(loaded, one)]
+    if issues:
+        raise SpecError(sorted(issues))
+    return checked
+
+
+def _requests(production: Production, loaded: LoadedBoard, ask: Ask) -> list[ShotRequest]:
+    """The board's shots; one that is to be retaken asks for the next take number."""
+    requests = list(loaded.board.requests())
+    unknown = set(ask.retakes) - {one.shot for one in requests}
+    if unknown:
+        raise Refused(f"{loaded.spec} has no shot {', '.join(sorted(unknown))}")
+    return [_next_take(production, loaded, one) if one.shot in ask.retakes else one for one in requests]
+
+
+def _next_take(production: Production, loaded: LoadedBoard, request: ShotRequest) -> ShotRequest:
+    taken = production.ledger.takes(loaded.board.code, request.shot)
+    return replace(request, take=max([request.take, *taken]) + 1)
+
+
+def _problems(loaded: LoadedBoard, checked: CheckedShot) -> list[Issue]:
+    request = checked.request
+    if checked.problems:
+        return [
+            loaded.issue(request, _place(request, address), error.message, error.hint)
+            for address, error in checked.problems
+        ]
+    if checked.fitting:
+        return []
+    return [
+        loaded.issue(request, one.path, one.message, one.hint) for found in checked.misfits.values() for one in found
+    ]
+
+
+def _place(request: ShotRequest, address: str) -> tuple[str | int, ...]:
+    if address == request.still:
+        return ("still",)
+    return ("end_still",) if address == request.end_still else ("elements",)
+
+
+async def make_plan(
+    production: Production, ask: Ask, *, loaded: LoadedBoard | None = None, check: CheckShot = check_shot
+) -> Plan:
+    """Load, check and price.
+
+    Raises:
+        SpecError: every problem of the file, its stills and its shots.
+        Refused: a price is missing, or a shot is above the cap per shot.
+    """
+    loaded = loaded or load_board(ask.spec)
+    checked = await check_board(production, loaded, ask, check)
+    notes = [str(issue) for issue in board_warnings(loaded.board, loaded.source)]
+    notes += [
+        f"{one.request.shot}: {name} passed over: {found[0].message}"
+        for one in checked
+        for name, found in one.misfits.items()
+        if found
+    ]
+    return estimate(
+        loaded.board,
+        checked,
+        ledger=production.ledger,
+        settings=production.settings,
+        spec=loaded.spec,
+        spec_sha256=loaded.sha256,
+        warnings=notes,
+        retakes=ask.retakes,
+        providers=ask.providers,
+    )
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """The document that `plan --json` prints and `--out` writes; money is decimal text."""
+    return {
+        "rushes": 1,
+        "digest": plan.digest,
+        "board": plan.board,
+        "title": plan.title,
+        "spec": plan.spec,
+        "spec_sha256": plan.spec_sha256,
+        "providers": list(plan.providers),
+        "totals": {
+            "usd": _decimal(plan.usd),
+            "by_unit": {unit: money.text for unit, money in sorted(plan.by_unit.items())},
+        },
+        "caps": [{"scope": cap.scope, "limit": str(cap.limit)} for cap in plan.caps],
+        "shots": [_shot_json(shot) for shot in plan.shots],
+        "warnings": list(plan.warnings),
+    }
+
+
+def _shot_json(shot: PlannedShot) -> dict[str, Any]:
+    request = shot.request
+    return {
+        "id": request.shot,
+        "take": shot.take,
+        "action": shot.decision.action,
+        "provider": shot.provider,
+        "model": shot.caps.model,
+        "quoted": shot.quote.money.text,
+        "unit": shot.quote.money.unit,
+        "usd": _decimal(shot.usd if shot.decision.action is Action.CREATE else Decimal(0)),
+        "seconds": request.duration,
+        "mode": request.mode,
+        "audio": request.audio,
+        "key": shot.key,
+        "price_version": shot.quote.version,
+        "note": shot.decision.note,
+    }
+
+
+def _decimal(amount: Decimal | None) -> str | None:
+    """At least two places, no more than needed."""
+    if amount is None:
+        return None
+    places = max(2, -int(amount.normalize().as_tuple().exponent))
+    return f"{amount:.{places}f}"
+
+
+def saved_plan(text: bytes, name: str) -> dict[str, Any]:
+    """A plan that `plan --out` wrote.
+
+    Raises:
+        Refused: when the file is no such plan.
+    """
+    try:
+        document = json.loads(text)
+        if document["rushes"] == 1 and {"digest", "spec", "shots"} <= document.keys():
+            return dict(document)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(
+            f"{name} is not a plan: {type(error).__name__}", "Write one with `rushes plan SPEC --out`."
+        ) from None
+    raise Refused(f"{name} is not a plan of this version", "Write it again with `rushes plan SPEC --out`.")

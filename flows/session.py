@@ -1,0 +1,162 @@
+"""One render by hand: plan, ask where asking is due, run the flow in this process, say what came of it."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from flows.plan import Ask, make_plan, plan_json, saved_plan
+from flows.terminal import LiveWatcher, PlainWatcher, console, print_plan
+from tasks.errors import Refused, SetupProblem
+from tasks.estimate import Plan
+from tasks.exits import ExitCode
+from tasks.gate import NeedsApproval, Wish, changes_between, gate
+from tasks.production import Production, Watcher
+from tasks.settings import Settings, calm_prefect
+from tasks.storage import read_spec
+
+__all__ = ["render_spec"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What is to be rendered, and how it is shown."""
+
+    ask: Ask
+    wish: Wish
+    out: Console
+    as_json: bool
+    saved: Mapping[str, Any] = field(default_factory=dict)
+
+
+def render_spec(
+    spec: str,
+    providers: tuple[str, ...],
+    wish: Wish,
+    *,
+    as_json: bool,
+    out: Console,
+    retakes: Mapping[str, str] | None = None,
+) -> int:
+    """Render a spec or a saved plan and return the exit code.
+
+    Raises:
+        Refused, SetupProblem, SpecError: before anything was spent.
+    """
+    session = _open(spec, Ask(spec, providers, retakes or {}), wish, out, as_json=as_json)
+    session = replace(session, wish=asyncio.run(_approved(session)))
+    document = _run_flow(session)
+    if as_json:
+        print(json.dumps(document, indent=2))
+    _summary(document, out)
+    return int(document["exit_code"])
+
+
+def _open(spec: str, ask: Ask, wish: Wish, out: Console, *, as_json: bool) -> _Session:
+    """A saved plan names its spec, its providers and the digest that was approved with it."""
+    if not spec.endswith(".json"):
+        return _Session(ask, wish, out, as_json)
+    text = read_spec(spec)
+    if b'"digest"' not in text or b'"spec_sha256"' not in text:
+        return _Session(ask, wish, out, as_json)
+    saved = saved_plan(text, spec)
+    ask = replace(ask, spec=saved["spec"], providers=tuple(saved.get("providers", ())))
+    return _Session(ask, replace(wish, digest=wish.digest or saved["digest"]), out, as_json, saved)
+
+
+async def _approved(session: _Session) -> Wish:
+    """The wish with which the flow may start; asks on a terminal where nobody has approved yet."""
+    async with Production.open(Settings.load()) as production:
+        plan = await make_plan(production, session.ask)
+        try:
+            approval = gate(plan, production.ledger, session.wish)
+        except Refused as error:
+            raise _explained(error, session, plan) from None
+        _ready(production, plan)
+    if not isinstance(approval, NeedsApproval):
+        return session.wish
+    print_plan(plan, console(stderr=True))
+    if not sys.stdin.isatty():
+        raise Refused(
+            f"{approval.total} need approval, and nobody is at a terminal",
+            f"Run again with --approve {plan.digest[:16]} (exactly this plan) or --yes, or set budget.auto_approve.",
+        )
+    return _asked(session, plan, approval)
+
+
+def _explained(error: Refused, session: _Session, plan: Plan) -> Refused:
+    """A stale plan is refused with what changed since."""
+    changes = list(changes_between(session.saved, plan_json(plan))) if session.saved else []
+    return Refused("\n  ".join([str(error), *changes]), error.hint)
+
+
+def _ready(production: Production, plan: Plan) -> None:
+    """Fail before anything is spent where a key is missing."""
+    for name in {shot.provider for shot in plan.shots if shot.spends.micros}:
+        production.auth(name)
+
+
+def _asked(session: _Session, plan: Plan, approval: NeedsApproval) -> Wish:
+    words = console(stderr=True)
+    words.print(Text(f"Spend {approval.total} on {plan.title}? [y/N] "), end="")
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise Refused("not approved; nothing was spent")
+    return replace(session.wish, digest=plan.digest)
+
+
+def _run_flow(session: _Session) -> dict[str, Any]:
+    """Run the flow here; Prefect's own lines share the console with the progress display."""
+    calm_prefect()
+    from flows.render import WATCHER, render
+
+    words = console(stderr=True)
+    live: AbstractContextManager[Watcher] = (
+        LiveWatcher(words) if words.is_terminal else nullcontext(PlainWatcher(words))
+    )
+    with live as watcher:
+        WATCHER.set(watcher)
+        state = asyncio.run(_call(render, session))
+    document = state.result(raise_on_failure=False)
+    if isinstance(document, BaseException):
+        raise document
+    if not isinstance(document, dict):
+        raise SetupProblem(f"the flow ended {state.name} without a report", state.message or "")
+    return document
+
+
+async def _call(render: Any, session: _Session) -> Any:
+    ask, wish = session.ask, session.wish
+    return await render(
+        spec=ask.spec,
+        provider=list(ask.providers) or None,
+        max_cost=str(wish.max_cost) if wish.max_cost else None,
+        approve=wish.digest,
+        yes=wish.yes,
+        retakes=dict(ask.retakes) or None,
+        return_state=True,
+    )
+
+
+def _summary(document: Mapping[str, Any], out: Console) -> None:
+    """What became of the board, and where it is."""
+    totals = document["totals"]
+    counts = f"{totals['created']} created, {totals['reused']} reused, {totals['failed']} failed"
+    money = f"billed {totals['billed_usd']} of {totals['quoted_usd']} USD quoted"
+    unsettled = f"reserved {totals['reserved_usd']}, in doubt {totals['in_doubt_usd']}"
+    lines = [f"{document['board']}: {len(document['shots'])} shots, {counts}; {money}; {unsettled}"]
+    lines += [
+        f"  {shot['id']} {shot['state'].replace('_', ' ')}: {shot['note'] or ''}"
+        for shot in document["shots"]
+        if shot["state"] != "stored" or (shot["note"] or "").startswith("suspect")
+    ]
+    lines += [f"reel    {document['run_uri']}/reel.mp4", f"report  {document['run_uri']}/report.html"]
+    if document["exit_code"] == ExitCode.MONEY_NEEDS_A_PERSON:
+        lines.append("money needs a person: see `rushes doubts`, then `rushes collect`")
+    for line in lines:
+        out.print(Text(line), soft_wrap=True)

@@ -1,0 +1,97 @@
+"""The tasks as Prefect shows them: thin shells over the plain functions in `tasks/`.
+
+`submit` has no retries and no cache: the ledger alone decides whether a create may be sent, and calling it again is safe
+because its first act is to read the ledger. `store` and `validate` may be repeated freely, so Prefect retries them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from specs.request import ShotRequest
+from tasks.errors import Transient
+from tasks.estimate import PlannedShot
+from tasks.ledger import Intent, IntentState
+from tasks.production import Production
+from tasks.shoot import Run, submission_of
+from tasks.store import store_take
+from tasks.submit import submit_shot
+from tasks.validate import CheckedShot, Checking, check_shot
+from tasks.wait import Wakeups, wait_for
+
+__all__ = ["reuse", "store", "submit", "validate", "value_of", "wait"]
+
+_NAMES = {
+    IntentState.IN_DOUBT: "In doubt",
+    IntentState.STALLED: "Stalled",
+    IntentState.RESULT_HELD: "Held",
+    IntentState.REJECTED: "Rejected",
+    IntentState.FAILED_UNSETTLED: "Failed shot",
+    IntentState.FAILED_FINAL: "Failed shot",
+    IntentState.CANCELLED: "Cancelled shot",
+}
+
+
+def _transient(_task: object, _run: object, state: "State[Any]") -> bool:
+    """Prefect retries only what is certain to have had no effect."""
+    return isinstance(state.result(raise_on_failure=False), Transient)
+
+
+def _shown(intent: Intent) -> "Intent | State[Intent]":
+    """The intent itself, or, where it did not go straight on, a state that carries its name in the UI."""
+    name = _NAMES.get(intent.state)
+    message = intent.doubt_reason or intent.reason or ""
+    return Completed(name=name, data=intent, message=message) if name else intent
+
+
+async def value_of(result: Any) -> Any:
+    """The value that a task returned inside a named state."""
+    return await result.result() if isinstance(result, State) else result
+
+
+@task(
+    name="validate",
+    task_run_name="validate {request.shot}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=2,
+    retry_condition_fn=_transient,
+)
+async def validate(request: ShotRequest, providers: Sequence[str], checking: Checking) -> CheckedShot:
+    """Fetch and probe the stills of one shot; check it against the providers."""
+    return await check_shot(request, providers, checking)
+
+
+@task(name="reuse", task_run_name="reuse {shot.request.shot}", cache_policy=NO_CACHE)
+async def reuse(shot: PlannedShot, intent: Intent) -> "State[Intent]":
+    """Show in the UI that a shot is there already."""
+    return Completed(name="Reused", data=intent, message=shot.decision.note)
+
+
+@task(name="submit", task_run_name="submit {shot.request.shot}", cache_policy=NO_CACHE, retries=0)
+async def submit(production: Production, run: Run, shot: PlannedShot) -> "Intent | State[Intent]":
+    """Buy the shot once, or find that it already is."""
+    return _shown(await submit_shot(production, await submission_of(production, run, shot)))
+
+
+@task(name="wait", task_run_name="wait {intent.shot}", cache_policy=NO_CACHE)
+async def wait(production: Production, intent: Intent, wakeups: Wakeups) -> "Intent | State[Intent]":
+    """Poll until the job ends or is stalled."""
+    return _shown(await wait_for(production, intent, wakeups))
+
+
+@task(
+    name="store",
+    task_run_name="store {intent.shot}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=5,
+    retry_condition_fn=_transient,
+)
+async def store(production: Production, intent: Intent) -> "Intent | State[Intent]":
+    """Fetch, verify, publish the take, settle."""
+    return _shown(await store_take(production, intent))

@@ -1,0 +1,123 @@
+"""A production: the open ledger, store and wire that one process works with, and the seams they share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tasks.errors import SetupProblem
+from tasks.http import Wire
+from tasks.ledger import Ledger
+from tasks.netguard import AddressRules
+from tasks.providers import PROVIDERS
+from tasks.providers.interface import Provider
+from tasks.providers.local_studio import LocalStudio
+from tasks.seams import Clock, Hooks, Rng, SystemClock, SystemRng, no_hooks
+from tasks.settings import Account, Settings
+from tasks.storage import Store
+
+__all__ = ["Production", "Watcher", "open_ledger"]
+
+
+class Watcher:
+    """Is told how a run goes; this one looks away. Calls may come from render threads."""
+
+    def begins(self, shots: Mapping[str, int]) -> None:
+        """The run's shots with their seconds."""
+
+    def shot(self, shot: str, phase: str) -> None:
+        """`shot` enters `phase`: queued, submit, wait, store, or one of the states that a shot ends in."""
+
+    def job(self, intent_id: str, shot: str) -> None:
+        """`intent_id` is the job of `shot`."""
+
+    def rendered(self, intent_id: str, fraction: float) -> None:
+        """How much of a local render is done, 0 to 1."""
+
+    def money(self, *, reserved: str, settled: str, in_doubt: str) -> None:
+        """The run's money, as people read it."""
+
+    def report(self) -> None:
+        """The shots are done; the reel and the report are being made."""
+
+
+def open_ledger(settings: Settings, *, clock: Clock | None = None, rng: Rng | None = None) -> Ledger:
+    """Open the installation's ledger.
+
+    Raises:
+        SetupProblem: when it cannot be opened, is corrupt, has vanished, or is newer than this program.
+    """
+    return Ledger.open(settings.ledger_url, home=settings.home, clock=clock or SystemClock(), rng=rng or SystemRng())
+
+
+@dataclass(frozen=True)
+class Production:
+    """Everything a running board needs; close it with `async with`."""
+
+    settings: Settings
+    ledger: Ledger
+    store: Store
+    wire: Wire
+    clock: Clock
+    rng: Rng
+    hooks: Hooks = no_hooks
+    watcher: Watcher = field(default_factory=Watcher)
+    providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
+
+    @classmethod
+    def open(cls, settings: Settings, *, watcher: Watcher | None = None, hooks: Hooks = no_hooks) -> Self:
+        """Open ledger, store and wire as the settings say.
+
+        Raises:
+            SetupProblem: naming what cannot be used.
+        """
+        clock, rng = SystemClock(), SystemRng()
+        ledger = open_ledger(settings, clock=clock, rng=rng)
+        watcher = watcher or Watcher()
+        studio = LocalStudio(settings.home, progress=watcher.rendered)
+        wire = Wire(clock=clock, mounts={"animatic://": studio})
+        return cls(settings, ledger, Store.open(settings.store), wire, clock, rng, hooks, watcher)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.wire.close()
+        self.ledger.close()
+
+    def account(self, provider: str) -> Account:
+        """How `provider` is reached."""
+        return self.settings.account(provider)
+
+    def auth(self, provider: str) -> str | None:
+        """The Authorization header for calls to `provider`, None where it takes no key.
+
+        Raises:
+            SetupProblem: when its key is not set.
+        """
+        template = self.providers[provider].auth_header
+        if not template:
+            return None
+        key = self.account(provider).key
+        if key is None:
+            name = {"shortapi": "SHORTAPI_KEY", "sjinn": "SJINN_API_KEY"}[provider]
+            raise SetupProblem(f"{provider} needs a key", f"Set {name} in the environment or in .env.")
+        return template.format(key=key.get_secret_value())
+
+    def rules(self, base_url: str = "") -> AddressRules:
+        """Which addresses may be fetched: private ones only by the setting, or from a provider that is itself on loopback."""
+        return AddressRules(allow_private=self.settings.allow_private_urls or _on_loopback(base_url))
+
+    def cache(self, *parts: str) -> Path:
+        """A folder under the installation's home, made when missing."""
+        folder = self.settings.home.joinpath(*parts)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder
+
+
+def _on_loopback(base_url: str) -> bool:
+    host = base_url.partition("://")[2].partition("/")[0]
+    return host.rpartition(":")[0] in {"127.0.0.1", "localhost", "[::1]"} or host in {"127.0.0.1", "localhost", "[::1]"}

@@ -1,0 +1,95 @@
+"""Shoot: one planned shot from its reservation to its stored take, as plain calls that any orchestrator can wrap."""
+
+import os
+import socket
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tasks.errors import RushesError
+from tasks.estimate import PlannedShot, semantics_json
+from tasks.gate import Approval
+from tasks.ledger import Cap, Order
+from tasks.production import Production
+from tasks.providers.interface import Media
+from tasks.publish import publish_still
+from tasks.submit import Submission
+
+__all__ = ["Run", "media_of", "owner", "submission_of", "unresolved"]
+
+URL_LIFE = 24 * 3600  # seconds: longer than any queue that was seen
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a plan: its id, the approval that it rests on, and the caps that hold across runs."""
+
+    run_id: str
+    owner: str
+    board: str
+    approval: Approval
+    caps: tuple[Cap, ...]
+
+
+async def media_of(production: Production, shot: PlannedShot) -> Media:
+    """Addresses of the shot's stills that its provider can fetch: local paths for the studio, else published ones."""
+    stills = shot.checked.stills
+    if not shot.caps.paid:
+        return Media({address: str(still.path) for address, still in stills.items()})
+    settings = production.settings
+    return Media(
+        {
+            address: await publish_still(
+                still,
+                shot.caps,
+                store=production.store,
+                publish_url=settings.publish,
+                public_base=settings.publish_base,
+                seconds=URL_LIFE,
+                rules=production.rules(production.account(shot.provider).base_url),
+            )
+            for address, still in stills.items()
+        }
+    )
+
+
+async def submission_of(production: Production, run: Run, shot: PlannedShot) -> Submission:
+    """The order for one shot: what is asked, by whom, at which price and under which caps."""
+    account = production.account(shot.provider)
+    unit = shot.quote.money.unit
+    order = Order(
+        run_id=run.run_id,
+        board=run.board,
+        shot=shot.request.shot,
+        take=shot.take,
+        shot_key=shot.key,
+        family=shot.caps.family,
+        provider=shot.provider,
+        model=shot.caps.model,
+        base_url=account.base_url,
+        account=account.name,
+        request_sha256="",
+        request_json=semantics_json(shot.request, shot.caps.family, shot.checked.stills),
+        quote=shot.quote.money,
+        price_version=shot.quote.version,
+        mode=shot.request.mode,
+        audio=shot.request.audio,
+        seconds=shot.request.duration,
+        max_in_flight=account.max_in_flight or shot.caps.max_in_flight,
+        caps=(*run.approval.run_caps(run.run_id, unit), *run.caps),
+        rate=account.rate if unit != "USD" else Decimal(1),
+        supersede=shot.decision.supersede,
+        reason=shot.decision.note,
+        owner=run.owner,
+        token_hash="",
+    )
+    return Submission(order, shot.request, await media_of(production, shot))
+
+
+def unresolved(error: RushesError) -> str:
+    """The sentence for a shot that stopped with `error`."""
+    return f"{error}. {error.hint}" if error.hint else str(error)
+
+
+def owner() -> str:
+    """Who holds the leases of this process."""
+    return f"{socket.gethostname()}:{os.getpid()}"

@@ -1,0 +1,227 @@
+"""Store: fetch the result, compare what was delivered with what was ordered, publish the take, settle the money.
+
+A clip that differs from its order is kept, flagged `suspect` and never bought again: it is paid for (F58).
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from tasks.download import Downloaded, Expired, Undeliverable, download
+from tasks.errors import StorageConflict, Transient
+from tasks.ledger import Artifact, Intent, IntentState
+from tasks.production import Production
+from tasks.providers.interface import Snapshot, State
+from tasks.rows import without_secrets
+from tasks.studio.errors import ClipUnreadable
+from tasks.studio.probe import Probe, probe_clip
+from tasks.wait import poll_once
+
+__all__ = ["Ordered", "clip_cache", "differences", "store_take"]
+
+MAX_CLIP_BYTES = 2 << 30
+FETCHES = 3
+REQUERIES = 6
+REQUERY_PAUSE = 600.0  # seconds: six queries make the hour in which a provider may give a fresh link
+FETCH_PAUSE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What the clip must be: whole seconds, sound or none, and the start still's width over height."""
+
+    seconds: int
+    audio: bool
+    aspect: float | None
+
+
+def ordered_of(intent: Intent) -> Ordered:
+    """What was ordered, from the intent alone: a result may arrive long after its board has gone."""
+    return Ordered(intent.seconds, intent.audio, json.loads(intent.request_json).get("aspect"))
+
+
+async def store_take(production: Production, intent: Intent) -> Intent:
+    """From SUCCEEDED to STORED, or RESULT_HELD where the paid result cannot be fetched or read. Safe to call again."""
+    if intent.state is not IntentState.SUCCEEDED:
+        return intent
+    temporary = production.cache("downloads") / f"{intent.intent_id}.mp4"
+    for requery in range(REQUERIES + 1):
+        try:
+            fetched, probe = await _fetch(production, intent, temporary)
+        except (Undeliverable, Transient, ClipUnreadable) as error:
+            return production.ledger.held(intent.intent_id, str(error))
+        except Expired as error:
+            if requery == REQUERIES:
+                return production.ledger.held(intent.intent_id, str(error))
+            intent = await _requery(production, intent, requery)
+            continue
+        return await _publish(production, intent, temporary, fetched, probe)
+    raise AssertionError("the last query returns")
+
+
+async def _requery(production: Production, intent: Intent, requery: int) -> Intent:
+    """Ask again for a link that has expired: at once the first time, then with the pause between."""
+    if requery:
+        await production.clock.sleep(REQUERY_PAUSE)
+    answer = await poll_once(production, intent)
+    if isinstance(answer, Snapshot) and answer.state is State.SUCCEEDED and answer.urls:
+        return production.ledger.succeeded(intent.intent_id, answer.urls, answer.cost)
+    return intent
+
+
+async def _fetch(production: Production, intent: Intent, to: Path) -> tuple[Downloaded, Probe]:
+    """Download and read to the end; a file that is not a whole video is fetched again from the start.
+
+    Raises:
+        Expired, Undeliverable, Transient: as `download` does, which has its own tries.
+        ClipUnreadable: when the last fetch was not a whole video either.
+    """
+    if not intent.urls:
+        raise Undeliverable("the provider says done but names no video")
+    for fetch in range(FETCHES):
+        production.hooks("K18")
+        fetched = await download(
+            intent.urls[0],
+            to,
+            wire=production.wire,
+            rules=production.rules(intent.base_url),
+            max_bytes=MAX_CLIP_BYTES,
+            clock=production.clock,
+        )
+        try:
+            return fetched, await asyncio.to_thread(probe_clip, to)
+        except ClipUnreadable:
+            to.unlink(missing_ok=True)
+            if fetch == FETCHES - 1:
+                raise
+        await production.clock.sleep(FETCH_PAUSE)
+    raise AssertionError("the last fetch returns or raises")
+
+
+async def _publish(production: Production, intent: Intent, clip: Path, fetched: Downloaded, probe: Probe) -> Intent:
+    """K19 to K22: the take under its final name, once; then the ledger; then the receipt, which can be made again."""
+    production.hooks("K19")
+    put = await asyncio.to_thread(_put_take, production, intent, clip, fetched.sha256)
+    production.hooks("K20")
+    artifact = Artifact(
+        path=put.path,
+        uri=put.uri,
+        sha256=fetched.sha256,
+        size=fetched.size,
+        seconds=float(probe.seconds),
+        probe=_probe_facts(probe),
+        suspect="; ".join(differences(probe, ordered_of(intent))),
+        verified_at=production.clock.now(),
+    )
+    stored = production.ledger.stored(intent.intent_id, artifact, None)
+    production.hooks("K21")
+    clip.replace(clip_cache(production, fetched.sha256))
+    await asyncio.to_thread(write_receipt, production, stored)
+    production.hooks("K22")
+    return stored
+
+
+def clip_cache(production: Production, sha256: str) -> Path:
+    """Where this machine keeps a verified copy of a clip, for the reel."""
+    return production.cache("cache", "clips") / f"{sha256}.mp4"
+
+
+def take_path(intent: Intent, suffix: str = ".mp4") -> str:
+    """`LIFTOFF/shots/SH010/SH010_TK01.mp4`, relative to the store."""
+    return f"{intent.board}/shots/{intent.shot}/{intent.shot}_TK{intent.take:02d}{suffix}"
+
+
+def _put_take(production: Production, intent: Intent, clip: Path, sha256: str) -> "TakePut":
+    """Publish the take; where the name is taken by other bytes, beside it under its hash, with an alert (F67)."""
+    path = take_path(intent)
+    try:
+        return TakePut(path, production.store.put_once(clip, path, content_type="video/mp4").uri)
+    except StorageConflict as error:
+        path = take_path(intent, f"-{sha256[:12]}.mp4")
+        production.ledger.note(intent.intent_id, "alert", {"message": str(error), "stored_as": path})
+        return TakePut(path, production.store.put_once(clip, path, content_type="video/mp4").uri)
+
+
+@dataclass(frozen=True, slots=True)
+class TakePut:
+    """Where a take was published: in the store, and in full."""
+
+    path: str
+    uri: str
+
+
+def _probe_facts(probe: Probe) -> dict[str, Any]:
+    return {
+        "seconds": str(probe.seconds),
+        "frames": probe.frames,
+        "width": probe.width,
+        "height": probe.height,
+        "fps": str(probe.fps),
+        "video_codec": probe.video_codec,
+        "audio_codec": probe.audio_codec,
+        "has_audio": probe.has_audio,
+    }
+
+
+SECONDS_TOLERANCE = Decimal("0.5")  # providers round to whole frames; half a second is a different cut
+ASPECT_TOLERANCE = 0.05  # even sides and a provider's own sizes move the aspect by a few percent at most
+
+
+def differences(probe: Probe, ordered: Ordered) -> list[str]:
+    """What was delivered against what was ordered, in words; empty where they agree."""
+    found = []
+    if abs(probe.seconds - ordered.seconds) > SECONDS_TOLERANCE:
+        found.append(f"{probe.seconds.normalize():f} s delivered, {ordered.seconds} s ordered")
+    if ordered.aspect and abs(probe.width / probe.height / ordered.aspect - 1) > ASPECT_TOLERANCE:
+        found.append(f"{probe.width}x{probe.height} does not have the still's aspect of {ordered.aspect:.2f}")
+    if ordered.audio and not probe.has_audio:
+        found.append("paid for with sound, delivered silent")
+    if probe.black:
+        found.append("the picture is black")
+    elif probe.frozen:
+        found.append("the picture does not move")
+    return found
+
+
+def write_receipt(production: Production, intent: Intent) -> None:
+    """The take's receipt beside it: request, hashes, quote, billed, job id, times, probe. Signed links are not in it (S09)."""
+    artifact = intent.artifact
+    if artifact is None:
+        return
+    receipt = {
+        "rushes": 1,
+        "board": intent.board,
+        "shot": intent.shot,
+        "take": intent.take,
+        "intent_id": intent.intent_id,
+        "run_id": intent.run_id,
+        "provider": intent.provider,
+        "model": intent.model,
+        "job_id": intent.job_id,
+        "request": json.loads(intent.request_json),
+        "request_sha256": intent.request_sha256,
+        "shot_key": intent.shot_key,
+        "quoted": intent.quote.text,
+        "billed": intent.billed.text if intent.billed else None,
+        "unit": intent.quote.unit,
+        "price_version": intent.price_version,
+        "submitted_at": intent.submitted_at.isoformat() if intent.submitted_at else None,
+        "finished_at": intent.finished_at.isoformat() if intent.finished_at else None,
+        "clip": {"sha256": artifact.sha256, "bytes": artifact.size, **artifact.probe},
+        "suspect": artifact.suspect,
+    }
+    path = artifact.path.removesuffix(".mp4") + ".json"
+    text = json.dumps(_unsigned(receipt), indent=2, sort_keys=True)
+    production.store.put(text.encode(), path, content_type="application/json")
+
+
+def _unsigned(value: Any) -> Any:
+    """`value` with the signature cut from every link in it: the bucket is readable by more people than the ledger."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, dict):
+        return {key: _unsigned(one) for key, one in value.items()}
+    return [_unsigned(one) for one in value] if isinstance(value, list) else value

@@ -1,0 +1,225 @@
+"""Submit: reserve the money, record the intent, POST once, record the job.
+
+Points K1 to K14 of the protocol are named where they happen; a crash at any of them leaves the ledger able to say what is owed.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, assert_never
+
+from specs.request import ShotRequest
+from tasks.errors import OutcomeUnknown, Refused, Transient
+from tasks.http import NotSent
+from tasks.ledger import BudgetRefused, Edited, Full, Halted, Intent, IntentState, Order, Reserved, Taken
+from tasks.production import Production
+from tasks.providers.interface import Accepted, Failure, Handle, Kind, Media, Provider, Reply, Request, Snapshot
+
+__all__ = ["CREATE_DEADLINE", "Submission", "submit_shot"]
+
+CREATE_DEADLINE = 25.0  # seconds for the whole call; under the 30 s after which a reserved intent may no longer be sent
+RESENDS = 3
+RETRY_AFTER = (1.0, 900.0)
+SLOT_WAIT = 1.0
+LONGEST_HOLD = 20.0  # seconds that a reservation is held for a resend; a longer wait gives the money back first
+CONCURRENCY_PAUSE = (30.0, 90.0)  # slots free in minutes
+QUEUE_TRIES = 20
+_STOPS_BUYING = {Kind.AUTH, Kind.BALANCE, Kind.CONFIG}
+_PASSES = {Kind.RATE, Kind.TRANSIENT, Kind.CONCURRENCY}
+_QUEUED = {Kind.RATE, Kind.CONCURRENCY}
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One shot to buy: the order for the ledger (without its identifiers), the request and the addresses of its stills."""
+
+    order: Order
+    request: ShotRequest
+    media: Media
+
+
+async def submit_shot(production: Production, submission: Submission) -> Intent:
+    """Buy the shot once, or find that it already is: SUBMITTED, IN_DOUBT, REJECTED, or an earlier live intent.
+
+    Safe to call again after any crash: its first act is to read the ledger.
+
+    Raises:
+        Refused: a cap, an open breaker, or an earlier purchase with other content stands in the way; nothing was spent.
+        SetupProblem: the provider's key is missing; nothing was spent.
+    """
+    production.hooks("K1")
+    auth = production.auth(submission.order.provider)
+    token = production.rng.token()
+    order = replace(
+        submission.order, intent_id=production.rng.new_id(), token_hash=hashlib.sha256(token.encode()).hexdigest()
+    )
+    request = _encode(production, submission, order, token)
+    order = replace(order, request_sha256=_sha256(request.body or {}), request_json=_redacted(order, request))
+    for attempt in range(QUEUE_TRIES):
+        intent, pause = await _attempt(production, order, request, auth)
+        if pause is None or attempt == QUEUE_TRIES - 1:
+            return intent
+        await production.clock.sleep(pause)
+        order = replace(order, intent_id=production.rng.new_id())
+        request = _encode(production, submission, order, token)
+    raise AssertionError("the last attempt returns")
+
+
+async def _attempt(
+    production: Production, order: Order, request: Request, auth: str | None
+) -> tuple[Intent, float | None]:
+    """Reserve and send once; with seconds to wait where the provider's queue is full and nothing was accepted."""
+    while True:
+        production.hooks("K2")
+        match production.ledger.reserve(order):
+            case Reserved(intent):
+                production.hooks("K5")
+                return await _uninterrupted(_send(production, intent, request, auth))
+            case Taken(intent):
+                return intent, None
+            case Full():
+                await production.clock.sleep(production.rng.uniform(SLOT_WAIT, 2 * SLOT_WAIT))
+            case Edited(intent):
+                raise Refused(
+                    f"{order.shot} was already bought with other content ({intent.intent_id}, take {intent.take})",
+                    f"Raise `take:` of {order.shot}, or run `rushes retake`, to buy a new take.",
+                )
+            case BudgetRefused(message=message):
+                raise Refused(message, "Raise the cap, or take shots out of the board.")
+            case Halted(reason):
+                raise Refused(f"{order.provider}: {reason}", "See `rushes doubts` and `rushes doctor`.")
+            case outcome:
+                assert_never(outcome)
+
+
+def _encode(production: Production, submission: Submission, order: Order, token: str) -> Request:
+    base = production.settings.callback_url
+    provider = production.providers[order.provider]
+    callback = f"{base.rstrip('/')}/cb/{order.intent_id}/{token}" if base and provider.caps.callback else None
+    return provider.encode(
+        submission.request,
+        submission.media,
+        base_url=order.base_url,
+        intent_id=order.intent_id,
+        callback_url=callback,
+        board=order.board,
+        take=order.take,
+    )
+
+
+def _sha256(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _redacted(order: Order, request: Request) -> str:
+    """The semantic request beside the body as sent, without the callback address: its path is a credential."""
+    body = {key: value for key, value in (request.body or {}).items() if key != "callback_url"}
+    return json.dumps(json.loads(order.request_json) | {"body": body}, sort_keys=True)
+
+
+async def _uninterrupted(sending: Coroutine[Any, Any, tuple[Intent, float | None]]) -> tuple[Intent, float | None]:
+    """Let the section between reservation and record run to its end (bounded by its deadlines) whoever cancels us."""
+    section = asyncio.ensure_future(sending)
+    try:
+        return await asyncio.shield(section)
+    except asyncio.CancelledError:
+        await asyncio.wait([section])
+        raise
+
+
+async def _send(
+    production: Production, intent: Intent, request: Request, auth: str | None
+) -> tuple[Intent, float | None]:
+    """K6 to K14, resending at most three times, each after a definite refusal that soon passes."""
+    for resend in range(RESENDS + 1):
+        production.hooks("K6")
+        if not production.ledger.still_ours(intent.intent_id, intent.epoch):
+            return production.ledger.cancelled(intent.intent_id, intent.epoch), None
+        answer = await _post(production, intent, request, auth)
+        if isinstance(answer, Accepted):
+            return _record(production, intent, answer), None
+        if answer.kind is Kind.AMBIGUOUS:
+            return await _doubt(production, intent, answer, auth), None
+        pause = _pause(production, answer, resend) if answer.kind in _PASSES else None
+        if pause is None or pause > LONGEST_HOLD or resend == RESENDS:
+            return _reject(production, intent, answer), pause if answer.kind in _QUEUED else None
+        production.ledger.note(intent.intent_id, "definite-refusal", {"kind": answer.kind, "message": answer.message})
+        await production.clock.sleep(pause)
+        intent = production.ledger.renew(intent.intent_id, intent.epoch)
+    raise AssertionError("the last resend returns")
+
+
+def _pause(production: Production, failure: Failure, resend: int) -> float:
+    """Retry-After clamped to 1 s..15 min with jitter, else full-jitter backoff (F11)."""
+    low, high = RETRY_AFTER
+    if failure.kind is Kind.CONCURRENCY and failure.retry_after is None:
+        return production.rng.uniform(*CONCURRENCY_PAUSE)
+    if failure.retry_after is not None:
+        wait = min(max(failure.retry_after, low), high)
+        return wait + production.rng.uniform(0.0, wait / 10)
+    return production.rng.uniform(low, low * 2.0 ** (resend + 1))
+
+
+async def _post(production: Production, intent: Intent, request: Request, auth: str | None) -> Accepted | Failure:
+    provider = production.providers[intent.provider]
+    production.hooks("K7")
+    try:
+        reply = await production.wire.create(request, auth=auth, deadline=CREATE_DEADLINE)
+    except NotSent as error:
+        return Failure(Kind.TRANSIENT, str(error))
+    except OutcomeUnknown as error:
+        return Failure(Kind.AMBIGUOUS, str(error))
+    except asyncio.CancelledError:
+        production.ledger.doubt(intent.intent_id, None, "cancelled while the request was under way")
+        raise
+    production.hooks("K10")
+    return _read(production, intent, provider, reply)
+
+
+def _read(production: Production, intent: Intent, provider: Provider, reply: Reply) -> Accepted | Failure:
+    answer = provider.decode_submit(reply)
+    job = answer.job_id if isinstance(answer, Accepted) else next(iter(answer.candidates), None)
+    production.ledger.journal_answer(intent.intent_id, hashlib.sha256(reply.body).hexdigest(), job)
+    production.hooks("K11")
+    return answer
+
+
+def _record(production: Production, intent: Intent, answer: Accepted) -> Intent:
+    production.hooks("K12")
+    intent = production.ledger.accepted(intent.intent_id, answer.job_id, answer.amount, answer.amount_note)
+    production.hooks("K14")
+    return intent
+
+
+def _reject(production: Production, intent: Intent, failure: Failure) -> Intent:
+    return production.ledger.rejected(
+        intent.intent_id,
+        intent.epoch,
+        kind=failure.kind,
+        reason=failure.message,
+        opens_breaker=failure.kind in _STOPS_BUYING,
+    )
+
+
+async def _doubt(production: Production, intent: Intent, failure: Failure, auth: str | None) -> Intent:
+    """In doubt, unless a query confirms a job id that an odd reply carried (F17)."""
+    held = production.ledger.doubt(intent.intent_id, intent.epoch, failure.message)
+    if held.state is not IntentState.IN_DOUBT:
+        return held
+    for candidate in failure.candidates:
+        if await confirms(production, intent, candidate, auth):
+            return production.ledger.accepted(intent.intent_id, candidate, None, "job id confirmed by a query")
+    return held
+
+
+async def confirms(production: Production, intent: Intent, job_id: str, auth: str | None) -> bool:
+    """Whether the intent's provider, asked with our key, knows `job_id`."""
+    provider = production.providers[intent.provider]
+    handle = Handle(intent.provider, intent.model, intent.base_url, intent.account, job_id)
+    try:
+        reply = await production.wire.call(provider.poll_request(handle), auth=auth, deadline=CREATE_DEADLINE)
+    except Transient:
+        return False
+    return isinstance(provider.decode_poll(handle, reply), Snapshot)

@@ -1,0 +1,138 @@
+"""Wait: poll a job with patience; a callback only wakes the poll. A poll that fails never fails the job.
+
+The rule of the intervals: nothing can be done before half of the provider's shortest usual time; from there a poll every
+twelfth of that time until the longest usual time; after that a tenth of what was waited so far, at most a minute. A job
+longer than `STALLED_AFTER` is left to `rushes collect`, its money still reserved.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from tasks.errors import Transient
+from tasks.ledger import Intent, IntentState
+from tasks.production import Production
+from tasks.providers.interface import Failure, Handle, Kind, Provider, Snapshot, State
+
+__all__ = ["STALLED_AFTER", "Wakeups", "handle_of", "next_poll", "poll_once", "wait_for"]
+
+STALLED_AFTER = 45 * 60.0
+POLL_DEADLINE = 30.0
+NOT_FOUND_GRACE = 10 * 60.0
+NOT_FOUND_TRIES = 5
+SHORTEST, LONGEST = 0.2, 60.0
+_WAITING = {IntentState.SUBMITTED, IntentState.STALLED, IntentState.FAILED_UNSETTLED}
+
+
+@dataclass(slots=True)
+class Wakeups:
+    """Jobs to be polled at once, by intent id: what a callback sets."""
+
+    events: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    def wake(self, intent_id: str) -> None:
+        """Poll this intent's job now."""
+        self.of(intent_id).set()
+
+    def of(self, intent_id: str) -> asyncio.Event:
+        """The event that `intent_id` waits on."""
+        return self.events.setdefault(intent_id, asyncio.Event())
+
+
+def handle_of(intent: Intent) -> Handle:
+    """Where the job is polled: at the provider, address and account kept with the intent, whatever the settings say now."""
+    return Handle(intent.provider, intent.model, intent.base_url, intent.account, intent.job_id or "")
+
+
+def next_poll(waited: float, typical: tuple[int, int]) -> float:
+    """Seconds until the next poll after `waited` seconds, for a provider whose jobs usually take `typical` seconds."""
+    low, high = typical
+    if waited < low / 2:
+        return max(SHORTEST, low / 2 - waited)
+    every = low / 12 if waited < high else waited / 10
+    return min(max(SHORTEST, every), LONGEST)
+
+
+async def wait_for(production: Production, intent: Intent, wakeups: Wakeups | None = None) -> Intent:
+    """Poll until the job ends or is stalled: SUCCEEDED, FAILED_UNSETTLED, FAILED_FINAL, STALLED, or what it already was."""
+    misses = 0
+    while intent.state is IntentState.SUBMITTED:
+        waited = _waited(production, intent)
+        await _pause(production, intent, waited, wakeups)
+        answer = await poll_once(production, intent)
+        misses = misses + 1 if _not_found(answer) else 0
+        intent = apply(production, intent, answer)
+        if intent.state is IntentState.SUBMITTED and _overdue(waited, misses):
+            return production.ledger.stalled(intent.intent_id, _why_stalled(waited, misses))
+    return intent
+
+
+async def _pause(production: Production, intent: Intent, waited: float, wakeups: Wakeups | None) -> None:
+    caps = production.providers[intent.provider].caps
+    seconds = production.settings.poll_seconds or next_poll(waited, caps.typical_wait_seconds)
+    if wakeups is None:
+        await production.clock.sleep(seconds)
+        return
+    event = wakeups.of(intent.intent_id)
+    woken = asyncio.ensure_future(event.wait())
+    slept = asyncio.ensure_future(production.clock.sleep(seconds))
+    try:
+        await asyncio.wait({woken, slept}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        woken.cancel()
+        slept.cancel()
+    event.clear()
+
+
+def _waited(production: Production, intent: Intent) -> float:
+    since = intent.submitted_at or intent.created_at
+    return max(0.0, (production.clock.now() - since).total_seconds())
+
+
+def _not_found(answer: Snapshot | Failure) -> bool:
+    return isinstance(answer, Failure) and answer.kind is Kind.NOT_FOUND
+
+
+def _overdue(waited: float, misses: int) -> bool:
+    return waited > STALLED_AFTER or (misses >= NOT_FOUND_TRIES and waited > NOT_FOUND_GRACE)
+
+
+def _why_stalled(waited: float, misses: int) -> str:
+    if misses >= NOT_FOUND_TRIES:
+        return f"the provider does not know the job ({misses} queries)"
+    return f"no result after {waited / 60:.0f} minutes"
+
+
+async def poll_once(production: Production, intent: Intent) -> Snapshot | Failure:
+    """One query; every failure is a value.
+
+    Raises:
+        SetupProblem: when the key for the intent's provider is missing.
+    """
+    provider: Provider = production.providers[intent.provider]
+    handle = handle_of(intent)
+    auth = production.auth(intent.provider)
+    try:
+        reply = await production.wire.call(provider.poll_request(handle), auth=auth, deadline=POLL_DEADLINE)
+    except Transient as error:
+        return Failure(Kind.TRANSIENT, str(error))
+    production.hooks("K15")
+    return provider.decode_poll(handle, reply)
+
+
+def apply(production: Production, intent: Intent, answer: Snapshot | Failure) -> Intent:
+    """Record what a query showed; an unreadable or failed query changes nothing."""
+    ledger = production.ledger
+    if isinstance(answer, Failure):
+        ledger.note(intent.intent_id, "poll-failed", {"kind": answer.kind, "message": answer.message})
+        return intent
+    match answer.state:
+        case State.SUCCEEDED:
+            production.hooks("K16")
+            intent = ledger.succeeded(intent.intent_id, answer.urls, answer.cost)
+            production.hooks("K17")
+            return intent
+        case State.FAILED | State.CANCELED:
+            moderated = answer.kind is Kind.MODERATION
+            return ledger.failed(intent.intent_id, answer.reason, refunded=answer.refunded, moderated=moderated)
+        case State.QUEUED | State.RUNNING | State.UNKNOWN:
+            return ledger.resumed(intent.intent_id) if intent.state is IntentState.STALLED else intent
