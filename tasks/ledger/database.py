@@ -101,8 +101,10 @@ class Database:
     @property
     def identity(self) -> str:
         """Which database this is, without user or password."""
+        if self.path:
+            return f"sqlite:{self.path}"
         url = self._engine.url
-        return f"sqlite:{self.path}" if self.path else f"postgresql://{url.host}:{url.port or 5432}/{url.database}"
+        return f"postgresql://{url.host or url.query.get('host', '')}:{url.port or 5432}/{url.database}"
 
     def now(self, connection: Connection) -> int:
         """Microseconds since 1970."""
@@ -202,11 +204,11 @@ def _sqlite_engine(url: URL, *, durable: bool) -> Engine:
 
 
 def _postgres_engine(url: URL, *, durable: bool) -> Engine:
-    options = "" if durable else "-c synchronous_commit=off"
+    connect: dict[str, Any] = {"connect_timeout": 10}
+    if not durable:
+        connect["options"] = "-c synchronous_commit=off"
     try:
-        return sa.create_engine(
-            url, hide_parameters=True, pool_pre_ping=True, connect_args={"connect_timeout": 10, "options": options}
-        )
+        return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=connect)
     except ImportError:
         raise SetupProblem("PostgreSQL needs psycopg", "Install rushes[postgres].") from None
 
