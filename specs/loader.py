@@ -256,10 +256,9 @@ def _printed(loc: Sequence[str | int], value: Any, *, missing: bool) -> tuple[st
     node: Any = value
     path: list[str | int] = []
     for place, part in enumerate(loc):
-        if (isinstance(node, dict) and part in node) or (
-            isinstance(node, list) and isinstance(part, int) and part < len(node)
-        ):
-            node = node[part]
+        children = dict(enumerate(node)) if isinstance(node, list) else node
+        if isinstance(children, dict) and part in children:
+            node = children[part]
         elif not (missing and place == len(loc) - 1):
             continue
         path.append(part)

@@ -35,7 +35,8 @@ def read_shotlist(text: str, name: str, board: Mapping[str, Any]) -> tuple[dict[
     problems = [*_wrong_columns(name, header, names), *_ragged(name, body, len(names))]
     if problems:
         raise SpecError(problems)
-    shots, cells = [], {}
+    shots: list[dict[str, Any]] = []
+    cells: dict[tuple[str | int, ...], Place] = {}
     for index, (line, row) in enumerate(body):
         cells["shots", index] = (line, 1)
         shots.append(_shot(names, row))

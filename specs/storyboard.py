@@ -30,7 +30,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def _refuse(message: str, **facts: Any) -> PydanticCustomError:
-    return PydanticCustomError("rushes", message, facts or None)  # type: ignore[arg-type]  # wants a literal
+    return PydanticCustomError("rushes", message, facts or None)
 
 
 def _money(value: object) -> object:
