@@ -1,0 +1,45 @@
+"""Small pictures of takes and stills, for the contact sheet and the page."""
+
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from tasks.rows import Row
+from tasks.studio.errors import StudioError
+from tasks.studio.probe import first_frame
+from tasks.studio.stills import open_still
+
+__all__ = ["jpeg", "poster", "still_picture"]
+
+
+def poster(row: Row) -> Image.Image | None:
+    """A picture from the middle of the take, None where there is none to show."""
+    if row.clip is None:
+        return None
+    try:
+        return first_frame(row.clip, at=row.seconds / 2)
+    except (StudioError, OSError):
+        # The sheet and the page say that the picture is missing; the run's outcome does not hang on it.
+        return None
+
+
+def still_picture(still: Path | None, long_side: int) -> Image.Image | None:
+    """The still, upright, at about that size; None where it is missing or is no picture."""
+    if still is None:
+        return None
+    try:
+        picture = open_still(still, long_side=long_side)
+    except (StudioError, OSError):
+        return None
+    picture.thumbnail((long_side, long_side), Image.Resampling.LANCZOS)
+    return picture
+
+
+def jpeg(picture: Image.Image, long_side: int) -> bytes:
+    """A JPEG of at most that size, without metadata."""
+    small = picture.convert("RGB")
+    small.thumbnail((long_side, long_side), Image.Resampling.LANCZOS)
+    sink = BytesIO()
+    small.save(sink, "JPEG", quality=82, optimize=True)
+    return sink.getvalue()
