@@ -95,6 +95,7 @@ Identifier = Annotated[
 Address = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_address)]
 Seconds = Annotated[int, Field(ge=SECONDS[0], le=SECONDS[1])]
 Prompt = Annotated[str, Field(max_length=PROMPT_MAX), AfterValidator(_not_blank)]
+NegativePrompt = Annotated[str, Field(max_length=PROMPT_MAX)]
 Take = Annotated[int, Field(ge=1, le=999)]
 
 
@@ -132,7 +133,7 @@ class Defaults(_Part):
     mode: Mode = Field("std", description="std, or the dearer pro.")
     duration: Seconds = Field(5, description="Whole seconds, 3 to 15.")
     audio: bool = Field(default=False, description="Let the model make sound, where it can; changes the price.")
-    negative_prompt: Prompt | None = Field(None, description="What should not be seen.")
+    negative_prompt: NegativePrompt | None = Field(None, description="What should not be seen.")
 
 
 CutList = Annotated[tuple[Cut, ...], Field(strict=False, min_length=1, max_length=6)]
@@ -148,7 +149,9 @@ class Shot(_Part):
     still: Address = Field(description="The start picture: a path beside the spec, or an https/s3/gs/abfs address.")
     prompt: Prompt | None = Field(None, description="The motion. May be left out where `cuts` is a list.")
     end_still: Address | None = Field(None, description="The picture that the shot ends on.")
-    negative_prompt: Prompt | None = Field(None, description="What should not be seen.")
+    negative_prompt: NegativePrompt | None = Field(
+        None, description="What should not be seen; an empty text takes the board's default back."
+    )
     duration: Seconds | None = Field(None, description="Whole seconds, 3 to 15; with a list of cuts, their sum.")
     mode: Mode | None = Field(None, description="std, or the dearer pro.")
     audio: bool | None = Field(None, description="Let the model make sound, where it can; changes the price.")
@@ -211,7 +214,7 @@ class Storyboard(_Part):
             shot=shot.id,
             take=shot.take,
             prompt=self._styled(shot.prompt) if shot.prompt else "",
-            negative_prompt=shot.negative_prompt or self.defaults.negative_prompt,
+            negative_prompt=self._negative(shot),
             duration=sum(cut.duration for cut in listed) if listed else shot.duration or self.defaults.duration,
             mode=shot.mode or self.defaults.mode,
             audio=self.defaults.audio if shot.audio is None else shot.audio,
@@ -223,6 +226,10 @@ class Storyboard(_Part):
                 for name in shot.elements
             ),
         )
+
+    def _negative(self, shot: Shot) -> str | None:
+        said = self.defaults.negative_prompt if shot.negative_prompt is None else shot.negative_prompt
+        return (said or "").strip() or None
 
     def _styled(self, prompt: str) -> str:
         """The prompt, then the style as another clause."""
