@@ -36,7 +36,7 @@ demo: .venv/.run
 	$(BIN)/rushes render specs/examples/liftoff.yaml --provider animatic
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

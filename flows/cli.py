@@ -31,6 +31,7 @@ app = App(
 )
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document on stdout.")]
+Spec = Annotated[str, Parameter(help="A storyboard (.yaml, .json, .csv): a path, or an fsspec URL like s3://...")]
 Providers = Annotated[
     list[str] | None,
     Parameter(
@@ -77,8 +78,9 @@ def _told(error: Exception) -> tuple[ExitCode, str, str]:
             return ExitCode.USAGE, str(error), "Write amounts like 5.00."
         case RushesError():
             return ExitCode(error.exit_code), str(error), error.diagnostics()
-    traceback.print_exception(error)
-    return ExitCode.DEFECT, "a defect of Rushes, not of your board", "Please report the lines above."
+        case _:
+            traceback.print_exception(error)
+            return ExitCode.DEFECT, "a defect of Rushes, not of your board", "Please report the lines above."
 
 
 def _outside_command(words: Sequence[str]) -> Callable[[Sequence[str]], int | None] | None:
@@ -166,7 +168,7 @@ def schema() -> int:
 
 @app.command
 def plan(
-    spec: str,
+    spec: Spec,
     /,
     *,
     provider: Providers = None,
@@ -202,7 +204,7 @@ async def _planned(ask: Any) -> "Plan":
 
 @app.command
 def render(
-    spec: str,
+    spec: Spec,
     /,
     *,
     provider: Providers = None,
@@ -224,8 +226,8 @@ def render(
 
 @app.command
 def retake(
-    spec: str,
-    shot: str,
+    spec: Spec,
+    shot: Annotated[str, Parameter(help="The id of the shot.")],
     /,
     *,
     reason: Annotated[str, Parameter(help="Why; recorded with the new take.")],
@@ -288,7 +290,7 @@ def doubts(*, as_json: Json = False) -> int:
 
 @app.command
 def resolve(
-    intent: str,
+    intent: Annotated[str, Parameter(help="The intent, as `rushes doubts` names it.")],
     /,
     *,
     job_id: Annotated[str | None, Parameter(help="The job that was created after all; confirmed by a query.")] = None,
@@ -325,6 +327,27 @@ def doctor(*, as_json: Json = False) -> int:
     for finding in findings:
         out.print(finding.line(), markup=False, soft_wrap=True)
     return int(ExitCode.SET_UP if any(finding.problem for finding in findings) else ExitCode.OK)
+
+
+Passed = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
+
+
+@app.command
+def serve(*words: Passed) -> int:
+    """Serve the deployments (render, drop, collect, costs), the drop watcher and the callback receiver. See its own --help.
+
+    Example: rushes serve
+    """
+    return _dispatch(["serve", *words])
+
+
+@app.command
+def sandbox(*words: Passed) -> int:
+    """Stand-in ShortAPI and SJinn on loopback, with their own account of charges. See its own --help.
+
+    Example: rushes sandbox --fault lost-reply@2
+    """
+    return _dispatch(["sandbox", *words])
 
 
 def _usd(text: str | None) -> Money | None:

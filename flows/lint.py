@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from specs.checks import warnings
-
 from flows.plan import Ask, LoadedBoard, check_board, check_providers, load_board
+from specs.checks import warnings
 from specs.errors import Issue, SpecError
 from tasks.errors import RushesError
 from tasks.exits import ExitCode, worst
@@ -27,7 +26,7 @@ class Findings:
 
     @property
     def exit_code(self) -> ExitCode:
-        """3 for an invalid file, 7 for one that cannot be read."""
+        """3 for an invalid file, 2 for one that is not there, 7 for one that cannot be read."""
         codes = [ExitCode(error.exit_code) for _, error in self.unreadable]
         return worst([*codes, *([ExitCode.SPEC_INVALID] if self.issues else [])])
 

@@ -6,24 +6,24 @@ import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from pathlib import PurePosixPath
+from difflib import get_close_matches
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from specs.checks import warnings as board_warnings
-from specs.loader import load_with_source
+from specs.errors import Issue, SpecError
+from specs.loader import MAX_BYTES, load_with_source
+from specs.request import ShotRequest
 from specs.source import Source
 from specs.storyboard import Storyboard
-
-from specs.errors import Issue, SpecError
-from specs.request import ShotRequest
-from tasks.errors import Refused, SetupProblem
+from tasks.errors import NoSuchSpec, Refused
 from tasks.estimate import Action, Plan, PlannedShot, estimate
 from tasks.production import Production
 from tasks.providers import PROVIDERS
-from tasks.storage import read_spec
+from tasks.storage import Missing, read_spec
 from tasks.validate import CheckedShot, Checking, check_shot
 
-__all__ = ["Ask", "LoadedBoard", "check_board", "load_board", "make_plan", "plan_json", "saved_plan"]
+__all__ = ["Ask", "LoadedBoard", "check_board", "load_board", "make_plan", "plan_json", "saved_plan", "spec_text"]
 
 CheckShot = Callable[[ShotRequest, Sequence[str], Checking], Coroutine[Any, Any, CheckedShot]]
 
@@ -56,9 +56,9 @@ def load_board(spec: str) -> LoadedBoard:
 
     Raises:
         SpecError: every problem of the file.
-        SetupProblem: when the file cannot be read.
+        NoSuchSpec, SetupProblem: when the file is not there or cannot be read.
     """
-    text = read_spec(spec)
+    text = spec_text(spec)
     name = PurePosixPath(spec).name if "://" in spec else spec
     board, source = load_with_source(text, name=name, sidecar=_sidecar(spec))
     return LoadedBoard(board, source, spec, hashlib.sha256(text).hexdigest())
@@ -71,8 +71,27 @@ def _sidecar(spec: str) -> tuple[str, bytes] | None:
     beside = f"{spec[:-4]}.board.yaml"
     try:
         return beside, read_spec(beside)
-    except SetupProblem:
+    except Missing:
         return None
+
+
+def spec_text(spec: str) -> bytes:
+    """The bytes of a storyboard or a saved plan.
+
+    Raises:
+        NoSuchSpec: with the near names of its folder.
+    """
+    try:
+        return read_spec(spec, limit=MAX_BYTES)
+    except Missing:
+        near = get_close_matches(PurePath(spec).name, _neighbours(spec), 3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "Check the path."
+        raise NoSuchSpec(f"there is no file {spec}", hint) from None
+
+
+def _neighbours(spec: str) -> list[str]:
+    folder = Path(spec).parent
+    return [one.name for one in folder.iterdir()] if "://" not in spec and folder.is_dir() else []
 
 
 def check_providers(loaded: LoadedBoard, chosen: Sequence[str]) -> tuple[str, ...]:

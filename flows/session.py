@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from flows.plan import Ask, make_plan, plan_json, saved_plan
+from flows.plan import Ask, make_plan, plan_json, saved_plan, spec_text
 from flows.terminal import LiveWatcher, PlainWatcher, console, print_plan
 from tasks.errors import Refused, SetupProblem
 from tasks.estimate import Plan
@@ -19,7 +19,6 @@ from tasks.exits import ExitCode
 from tasks.gate import NeedsApproval, Wish, changes_between, gate
 from tasks.production import Production, Watcher
 from tasks.settings import Settings, calm_prefect
-from tasks.storage import read_spec
 
 __all__ = ["render_spec"]
 
@@ -62,7 +61,7 @@ def _open(spec: str, ask: Ask, wish: Wish, out: Console, *, as_json: bool) -> _S
     """A saved plan names its spec, its providers and the digest that was approved with it."""
     if not spec.endswith(".json"):
         return _Session(ask, wish, out, as_json)
-    text = read_spec(spec)
+    text = spec_text(spec)
     if b'"digest"' not in text or b'"spec_sha256"' not in text:
         return _Session(ask, wish, out, as_json)
     saved = saved_plan(text, spec)

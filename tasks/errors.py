@@ -12,6 +12,7 @@ RushesError
 """
 
 __all__ = [
+    "NoSuchSpec",
     "OutcomeUnknown",
     "Refused",
     "RushesError",
@@ -72,6 +73,12 @@ class Refused(Terminal):
     """Stopped before anything was spent."""
 
     exit_code = 4
+
+
+class NoSuchSpec(Terminal):
+    """The command names a storyboard or a plan that is not there."""
+
+    exit_code = 2
 
 
 class SetupProblem(Terminal):

@@ -27,6 +27,7 @@ _WORST_FIRST = (
     ExitCode.REFUSED,
     ExitCode.SOME_FAILED,
     ExitCode.SPEC_INVALID,
+    ExitCode.USAGE,
 )
 
 
