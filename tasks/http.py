@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import logging
 import ssl
-import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,18 +13,18 @@ from typing import Any
 import httpx
 
 from tasks.errors import OutcomeUnknown, Transient
+from tasks.inflate import inflated
 from tasks.netguard import AddressRefused, AddressRules, Vetted
 from tasks.providers.interface import Reply, Request
-from tasks.redaction import redact
+from tasks.redaction import hush_http_logs, redact
 from tasks.seams import Clock
 
-__all__ = ["MAX_BODY", "NOT_SENT", "NotSent", "Stream", "Unanswered", "Wire", "hush_http_logs"]
+__all__ = ["MAX_BODY", "NOT_SENT", "NotSent", "Stream", "Unanswered", "Wire"]
 
 MAX_BODY = 1 << 20
 CONNECT_SECONDS = 10.0
 STALL_SECONDS = 30.0
 MAX_REDIRECTS = 3
-_ENCODINGS_MAX = 3
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 NOT_SENT: tuple[type[Exception], ...] = (
@@ -73,7 +71,7 @@ class _Arriving:
     def reply(self, clock: Clock) -> Reply:
         # RFC 9110, 6.6.1: a recipient with a clock adds the time of receipt where the sender gave no date.
         headers = {"date": format_datetime(clock.now(), usegmt=True), **self.headers}
-        body, whole = _decoded(bytes(self.raw), headers.get("content-encoding", ""))
+        body, whole = inflated(bytes(self.raw), headers.get("content-encoding", ""), MAX_BODY)
         return Reply(self.status, headers, body[:MAX_BODY], truncated=not (self.whole and whole))
 
 
@@ -247,21 +245,6 @@ class _Borrowed(httpx.AsyncBaseTransport):
         return await self._transport.handle_async_request(request)
 
 
-class _Redacting(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact(record.getMessage()), None
-        return True
-
-
-def hush_http_logs() -> None:
-    """Let httpx and httpcore log warnings only (their INFO holds whole addresses), and those without keys or queries."""
-    for name in ("httpx", "httpcore"):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.WARNING)
-        if not any(isinstance(one, _Redacting) for one in logger.filters):
-            logger.addFilter(_Redacting())
-
-
 def _trust(cafile: Path | None) -> ssl.SSLContext:
     context = httpx.create_ssl_context(verify=True, trust_env=False)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -283,22 +266,6 @@ def _told(error: Exception, request: Request) -> str:
     name = "the deadline passed" if isinstance(error, TimeoutError) else type(error).__name__
     cause = f": {redact(str(error))[:200]}" if isinstance(error, httpx.ConnectError) else ""
     return f"no answer from {redact(host)[:100]} ({name}{cause})"
-
-
-def _decoded(raw: bytes, encodings: str) -> tuple[bytes, bool]:
-    """The body without its encodings, never more than the cap, and whether that is all; the raw bytes where they lie."""
-    names = [name.strip().lower() for name in encodings.split(",") if name.strip().lower() not in {"", "identity"}]
-    body, whole = raw, True
-    for name in reversed(names[:_ENCODINGS_MAX]):
-        if name not in {"gzip", "x-gzip", "deflate"}:
-            return raw, False
-        inflater = zlib.decompressobj(wbits=47)  # 47: a gzip or a zlib head, whichever is there
-        try:
-            body = inflater.decompress(body, MAX_BODY + 1)
-        except zlib.error:
-            return raw, False
-        whole = whole and inflater.eof and len(body) <= MAX_BODY
-    return body, whole and len(names) <= _ENCODINGS_MAX
 
 
 def _pinned(vetted: Vetted, address: str, headers: Mapping[str, str]) -> httpx.Request:

@@ -1,8 +1,9 @@
 """Taking credentials out of text before it is logged, stored or shown: keys, and the queries of signed addresses."""
 
+import logging
 import re
 
-__all__ = ["redact"]
+__all__ = ["hush_http_logs", "redact"]
 
 _HIDDEN = "[redacted]"
 _RULES = (
@@ -20,3 +21,18 @@ def redact(text: str) -> str:
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
+
+
+class _Redacting(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact(record.getMessage()), None
+        return True
+
+
+def hush_http_logs() -> None:
+    """Let httpx and httpcore log warnings only (their INFO holds whole addresses), and those without keys or queries."""
+    for name in ("httpx", "httpcore"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.WARNING)
+        if not any(isinstance(one, _Redacting) for one in logger.filters):
+            logger.addFilter(_Redacting())

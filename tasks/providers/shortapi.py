@@ -115,7 +115,7 @@ class ShortAPI:
         code, data, text = envelope.value.get("code"), envelope.value.get("data"), _message(envelope)
         if type(code) is not int or code != 0:
             return refused(reply, _poll_kind(text), text or f"code {code}", code)
-        if not isinstance(data, Mapping) or not data:
+        if not isinstance(data, Mapping) or not {"status", "id", "job_id"} & data.keys():
             return refused(reply, Kind.NOT_FOUND, "the query's reply holds no job")
         echoed = data.get("id", data.get("job_id"))
         return other_job(reply, handle.job_id, echoed) or _snapshot(data, echoed)

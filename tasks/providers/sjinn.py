@@ -114,7 +114,7 @@ class SJinn:
         data = answered(reply)
         if isinstance(data, Failure):
             return data
-        if not data:
+        if not {"status", "task_id"} & data.keys():
             return refused(reply, Kind.NOT_FOUND, "the query's reply holds no task")
         echoed = data.get("task_id")
         return other_job(reply, handle.job_id, echoed) or _snapshot(data, echoed)
