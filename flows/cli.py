@@ -211,17 +211,31 @@ def render(
     max_cost: Annotated[str | None, Parameter(help="Refuse to spend more than this many USD in this run.")] = None,
     yes: Annotated[bool, Parameter(negative="", help="Approve the plan without being asked.")] = False,
     approve: Annotated[str | None, Parameter(help="Approve exactly the plan with this digest.")] = None,
+    rehearse: Annotated[
+        bool, Parameter(negative="", help="Against stand-in providers on this machine, for $0.")
+    ] = False,
+    fault: Annotated[
+        list[str] | None,
+        Parameter(negative="", help="With --rehearse: what goes wrong; `rushes sandbox --faults` lists."),
+    ] = None,
+    speed: Annotated[float, Parameter(help="With --rehearse: jobs take 2 to 8 minutes divided by this.")] = 60.0,
     as_json: Json = False,
 ) -> int:
     """Render a storyboard, or exactly a plan that `rushes plan --out` wrote.
 
     Example: rushes render specs/examples/liftoff.yaml
     """
+    from contextlib import nullcontext
+
+    from flows.rehearsal import rehearsing
     from flows.session import render_spec
     from tasks.gate import Wish
 
     wish = Wish(_usd(max_cost), yes, approve)
-    return render_spec(spec, tuple(provider or ()), wish, as_json=as_json, out=_people(as_json))
+    with rehearsing(fault or (), speed=speed) if rehearse else nullcontext() as page:
+        if page:
+            _say(f"rehearsal: nothing is bought; the stand-in's own account is at {page}")
+        return render_spec(spec, tuple(provider or ()), wish, as_json=as_json, out=_people(as_json))
 
 
 @app.command

@@ -13,6 +13,7 @@ from prefect.states import Completed, Failed
 
 from flows import steps
 from flows.plan import Ask, load_board, make_plan, plan_json
+from specs.errors import SpecError
 from specs.money import Money
 from tasks.deliver import deliver, report_of
 from tasks.errors import RushesError
@@ -24,7 +25,7 @@ from tasks.outcome import Outcome, outcome_of
 from tasks.production import Production, Watcher
 from tasks.report import RunReport, result_json, summary_markdown
 from tasks.settings import Settings
-from tasks.shoot import Run, owner, unresolved
+from tasks.shoot import Run, check_ready, owner, unresolved
 from tasks.wait import Wakeups
 
 __all__ = ["WATCHER", "render", "render_plan"]
@@ -46,14 +47,17 @@ async def render(
     settings = Settings.load()
     ask = Ask(spec, tuple(provider or ()), retakes or {})
     wish = Wish(Money.parse(max_cost) if max_cost else None, yes, approve)
-    async with Production.open(settings, watcher=WATCHER.get()) as production:
-        production.ledger.recover(owner())
-        plan = await make_plan(production, ask, loaded=load_board(spec), check=_validate)
-        approval = gate(plan, production.ledger, wish)
-        if isinstance(approval, NeedsApproval):
-            return Failed(name="Not approved", message=f"{approval.total} to be approved", data=None)
-        report = await render_plan(production, plan, approval)
-    return _final(report)
+    try:
+        async with Production.open(settings, watcher=WATCHER.get()) as production:
+            production.ledger.recover(owner())
+            plan = await make_plan(production, ask, loaded=load_board(spec), check=_validate)
+            approval = gate(plan, production.ledger, wish)
+            if isinstance(approval, NeedsApproval):
+                return Failed(name="Not approved", message=f"{approval.total} to be approved", data=None)
+            check_ready(production, plan)
+            return _final(await render_plan(production, plan, approval))
+    except (RushesError, SpecError) as error:
+        return Failed(name="Refused", message=str(error), data=error)
 
 
 async def _validate(*args: Any) -> Any:

@@ -19,6 +19,7 @@ from tasks.exits import ExitCode
 from tasks.gate import NeedsApproval, Wish, changes_between, gate
 from tasks.production import Production, Watcher
 from tasks.settings import Settings, calm_prefect
+from tasks.shoot import check_ready
 
 __all__ = ["render_spec"]
 
@@ -77,7 +78,7 @@ async def _approved(session: _Session) -> Wish:
             approval = gate(plan, production.ledger, session.wish)
         except Refused as error:
             raise _explained(error, session, plan) from None
-        _ready(production, plan)
+        check_ready(production, plan)
     if not isinstance(approval, NeedsApproval):
         return session.wish
     print_plan(plan, console(stderr=True))
@@ -93,12 +94,6 @@ def _explained(error: Refused, session: _Session, plan: Plan) -> Refused:
     """A stale plan is refused with what changed since."""
     changes = list(changes_between(session.saved, plan_json(plan))) if session.saved else []
     return Refused("\n  ".join([str(error), *changes]), error.hint)
-
-
-def _ready(production: Production, plan: Plan) -> None:
-    """Fail before anything is spent where a key is missing."""
-    for name in {shot.provider for shot in plan.shots if shot.spends.micros}:
-        production.auth(name)
 
 
 def _asked(session: _Session, plan: Plan, approval: NeedsApproval) -> Wish:

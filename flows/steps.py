@@ -13,8 +13,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from specs.request import ShotRequest
-from tasks.errors import Transient
+from tasks.errors import RushesError, Transient
 from tasks.estimate import PlannedShot
+from tasks.exits import ExitCode
 from tasks.ledger import Intent, IntentState
 from tasks.production import Production
 from tasks.shoot import Run, submission_of
@@ -48,9 +49,22 @@ def _shown(intent: Intent) -> "Intent | State[Intent]":
     return Completed(name=name, data=intent, message=message) if name else intent
 
 
+def _stopped(error: RushesError) -> "State[RushesError]":
+    """What was foreseen is shown as a state with its sentence, not as a traceback; `value_of` raises it again."""
+    name = "Refused" if error.exit_code == ExitCode.REFUSED else "Stopped"
+    return Completed(name=name, data=error, message=str(error))
+
+
 async def value_of(result: Any) -> Any:
-    """The value that a task returned inside a named state."""
-    return await result.result() if isinstance(result, State) else result
+    """The value that a task returned, alone or inside a named state.
+
+    Raises:
+        RushesError: where that is what the task ended with.
+    """
+    value = await result.result() if isinstance(result, State) else result
+    if isinstance(value, RushesError):
+        raise value
+    return value
 
 
 @task(
@@ -73,15 +87,21 @@ async def reuse(shot: PlannedShot, intent: Intent) -> "State[Intent]":
 
 
 @task(name="submit", task_run_name="submit {shot.request.shot}", cache_policy=NO_CACHE, retries=0)
-async def submit(production: Production, run: Run, shot: PlannedShot) -> "Intent | State[Intent]":
+async def submit(production: Production, run: Run, shot: PlannedShot) -> "Intent | State[Any]":
     """Buy the shot once, or find that it already is."""
-    return _shown(await submit_shot(production, await submission_of(production, run, shot)))
+    try:
+        return _shown(await submit_shot(production, await submission_of(production, run, shot)))
+    except RushesError as error:
+        return _stopped(error)
 
 
 @task(name="wait", task_run_name="wait {intent.shot}", cache_policy=NO_CACHE)
-async def wait(production: Production, intent: Intent, wakeups: Wakeups) -> "Intent | State[Intent]":
+async def wait(production: Production, intent: Intent, wakeups: Wakeups) -> "Intent | State[Any]":
     """Poll until the job ends or is stalled."""
-    return _shown(await wait_for(production, intent, wakeups))
+    try:
+        return _shown(await wait_for(production, intent, wakeups))
+    except RushesError as error:
+        return _stopped(error)
 
 
 @task(
@@ -92,6 +112,11 @@ async def wait(production: Production, intent: Intent, wakeups: Wakeups) -> "Int
     retry_delay_seconds=5,
     retry_condition_fn=_transient,
 )
-async def store(production: Production, intent: Intent) -> "Intent | State[Intent]":
+async def store(production: Production, intent: Intent) -> "Intent | State[Any]":
     """Fetch, verify, publish the take, settle."""
-    return _shown(await store_take(production, intent))
+    try:
+        return _shown(await store_take(production, intent))
+    except Transient:
+        raise
+    except RushesError as error:
+        return _stopped(error)

@@ -15,9 +15,10 @@ from tasks.providers.interface import Provider
 from tasks.providers.local_studio import LocalStudio
 from tasks.seams import Clock, Hooks, Rng, SystemClock, SystemRng, no_hooks
 from tasks.settings import Account, Settings
+from tasks.still_server import StillServer
 from tasks.storage import Store
 
-__all__ = ["Production", "Watcher", "open_ledger"]
+__all__ = ["Production", "Watcher", "on_loopback", "open_ledger"]
 
 
 class Watcher:
@@ -64,6 +65,7 @@ class Production:
     hooks: Hooks = no_hooks
     watcher: Watcher = field(default_factory=Watcher)
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
+    still_server: StillServer = field(default_factory=StillServer)
 
     @classmethod
     def open(cls, settings: Settings, *, watcher: Watcher | None = None, hooks: Hooks = no_hooks) -> Self:
@@ -86,6 +88,7 @@ class Production:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.wire.close()
+        self.still_server.close()
         self.ledger.close()
 
     def account(self, provider: str) -> Account:
@@ -109,7 +112,7 @@ class Production:
 
     def rules(self, base_url: str = "") -> AddressRules:
         """Which addresses may be fetched: private ones only by the setting, or from a provider that is itself on loopback."""
-        return AddressRules(allow_private=self.settings.allow_private_urls or _on_loopback(base_url))
+        return AddressRules(allow_private=self.settings.allow_private_urls or on_loopback(base_url))
 
     def cache(self, *parts: str) -> Path:
         """A folder under the installation's home, made when missing."""
@@ -118,6 +121,7 @@ class Production:
         return folder
 
 
-def _on_loopback(base_url: str) -> bool:
+def on_loopback(base_url: str) -> bool:
+    """Whether `base_url` is an address of this machine: a sandbox, never the real provider."""
     host = base_url.partition("://")[2].partition("/")[0]
     return host.rpartition(":")[0] in {"127.0.0.1", "localhost", "[::1]"} or host in {"127.0.0.1", "localhost", "[::1]"}

@@ -14,7 +14,7 @@ from tasks.stills.outgoing import Outgoing, goes_as_it_is, outgoing
 from tasks.stills.sources import shown
 from tasks.storage import Store
 
-__all__ = ["publish_still"]
+__all__ = ["check_servable", "publish_still"]
 
 _FOLDER = "published"
 _NOWHERE = (
@@ -48,14 +48,27 @@ async def publish_still(
         await _vet_still(still, rules)
         return still.address
     if not served:
-        raise SetupProblem(
-            f"{caps.provider} has to fetch {shown(still.address)}, and nothing here can serve it", _NOWHERE
-        )
+        raise _unserved(still.address, caps.provider)
     ready = await asyncio.to_thread(outgoing, still, caps)
     name = hashlib.sha256(ready.content).hexdigest() + ready.suffix
     if publish_url is None:
         return await _served(ready, store, f"{_FOLDER}/{name}", None, seconds, rules)
     return await _served(ready, Store.open(publish_url), name, public_base, seconds, rules)
+
+
+def check_servable(address: str, provider: str, store: Store, publish_url: str | None) -> None:
+    """Whether `publish_still` would find a way to serve `address`; puts nothing anywhere.
+
+    Raises:
+        SetupProblem: saying which two settings would.
+    """
+    if publish_url or address.startswith("https://") or store.link(f"{_FOLDER}/x", seconds=60):
+        return
+    raise _unserved(address, provider)
+
+
+def _unserved(address: str, provider: str) -> SetupProblem:
+    return SetupProblem(f"{provider} has to fetch {shown(address)}, and nothing here can serve it", _NOWHERE)
 
 
 def _is_web(still: Still) -> bool:

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from specs.money import USD, Money
 from tasks.errors import SetupProblem
 
-__all__ = ["Account", "Settings", "calm_prefect"]
+__all__ = ["Account", "Settings", "calm_prefect", "override"]
 
 
 def _money(value: object) -> object:
@@ -135,3 +135,8 @@ def calm_prefect() -> None:
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     }.items():
         os.environ.setdefault(name, value)
+
+
+def override(values: Mapping[str, str]) -> None:
+    """Set settings for this process and its children; an empty value counts as unset (a rehearsal's sandbox)."""
+    os.environ.update(values)

@@ -1,20 +1,23 @@
 """Shoot: one planned shot from its reservation to its stored take, as plain calls that any orchestrator can wrap."""
 
+import asyncio
 import os
 import socket
 from dataclasses import dataclass
 from decimal import Decimal
 
 from tasks.errors import RushesError
-from tasks.estimate import PlannedShot, semantics_json
+from tasks.estimate import Action, Plan, PlannedShot, semantics_json
 from tasks.gate import Approval
 from tasks.ledger import Cap, Order
-from tasks.production import Production
+from tasks.production import Production, on_loopback
 from tasks.providers.interface import Media
-from tasks.publish import publish_still
+from tasks.publish import check_servable, publish_still
+from tasks.stills import Still
+from tasks.stills.outgoing import outgoing
 from tasks.submit import Submission
 
-__all__ = ["Run", "media_of", "owner", "submission_of", "unresolved"]
+__all__ = ["Run", "check_ready", "media_of", "owner", "submission_of", "unresolved"]
 
 URL_LIFE = 24 * 3600  # seconds: longer than any queue that was seen
 
@@ -35,20 +38,22 @@ async def media_of(production: Production, shot: PlannedShot) -> Media:
     stills = shot.checked.stills
     if not shot.caps.paid:
         return Media({address: str(still.path) for address, still in stills.items()})
-    settings = production.settings
-    return Media(
-        {
-            address: await publish_still(
-                still,
-                shot.caps,
-                store=production.store,
-                publish_url=settings.publish,
-                public_base=settings.publish_base,
-                seconds=URL_LIFE,
-                rules=production.rules(production.account(shot.provider).base_url),
-            )
-            for address, still in stills.items()
-        }
+    return Media({address: await _published(production, shot, still) for address, still in stills.items()})
+
+
+async def _published(production: Production, shot: PlannedShot, still: Still) -> str:
+    settings, base_url = production.settings, production.account(shot.provider).base_url
+    if on_loopback(base_url) and not settings.publish:
+        ready = await asyncio.to_thread(outgoing, still, shot.caps)
+        return production.still_server.url(ready.content, ready.suffix, ready.content_type)
+    return await publish_still(
+        still,
+        shot.caps,
+        store=production.store,
+        publish_url=settings.publish,
+        public_base=settings.publish_base,
+        seconds=URL_LIFE,
+        rules=production.rules(base_url),
     )
 
 
@@ -83,6 +88,22 @@ async def submission_of(production: Production, run: Run, shot: PlannedShot) -> 
         token_hash="",
     )
     return Submission(order, shot.request, await media_of(production, shot))
+
+
+def check_ready(production: Production, plan: Plan) -> None:
+    """Find what would stop every purchase before the first of them: a missing key, stills that nobody can serve.
+
+    Raises:
+        SetupProblem: naming the settings that are missing.
+    """
+    for shot in plan.shots:
+        if shot.decision.action is not Action.CREATE or not shot.caps.paid:
+            continue
+        production.auth(shot.provider)
+        if on_loopback(production.account(shot.provider).base_url):
+            continue
+        for address in shot.checked.stills:
+            check_servable(address, shot.provider, production.store, production.settings.publish)
 
 
 def unresolved(error: RushesError) -> str:
