@@ -60,6 +60,8 @@ def verify(connection: Connection) -> list[str]:
         for record in records
         for problem in (*_against_facts(record, told), *_own_sense(record, clips))
     ]
+    strays = sorted(told.keys() - {record.intent_id for record in records})
+    problems += [f"intent {intent_id}: facts without a row" for intent_id in strays]
     return [*problems, *_buckets(connection, records)]
 
 

@@ -21,9 +21,20 @@ from tasks.errors import SetupProblem
 from tasks.ledger.files import open_private
 from tasks.seams import Clock, SystemClock
 
-__all__ = ["Database", "LedgerUnavailable", "Prepared", "micros_of", "moment", "parse_url", "prepare_file", "rows_of"]
+__all__ = [
+    "PATIENCE",
+    "Database",
+    "LedgerUnavailable",
+    "Prepared",
+    "micros_of",
+    "moment",
+    "parse_url",
+    "prepare_file",
+    "rows_of",
+]
 
-BUSY_SECONDS = 15
+PATIENCE = 15.0
+"""Seconds that a writer waits for another one."""
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -91,12 +102,13 @@ def parse_url(url: str) -> URL:
 class Database:
     """The open database. Time is the database's own; SQLite's is the host's, that is `clock`."""
 
-    def __init__(self, url: URL, *, clock: Clock, durable: bool) -> None:
+    def __init__(self, url: URL, *, clock: Clock, durable: bool, patience: float = PATIENCE) -> None:
         self.dialect = url.get_backend_name()
         self.path = Path(url.database or "").absolute() if self.dialect == "sqlite" else None
         self._clock = clock
         self._database_time = self.dialect == "postgresql" and isinstance(clock, SystemClock)
-        self._engine = _sqlite_engine(url, durable=durable) if self.path else _postgres_engine(url, durable=durable)
+        make = _sqlite_engine if self.path else _postgres_engine
+        self._engine = make(url, durable=durable, patience=patience)
 
     @property
     def identity(self) -> str:
@@ -177,15 +189,15 @@ class Database:
 
 
 def _cure(reason: str, path: Path | None) -> str:
-    if "locked" in reason:
+    if "locked" in reason or "lock timeout" in reason:
         return "Another process holds it for long; look for a stopped `rushes` and end it, then run this again."
     if path and ("malformed" in reason or "not a database" in reason or "disk I/O" in reason):
         return f"{path} is damaged. Restore it from a backup; it is never made anew over old purchases."
     return "See `rushes doctor`; nothing is bought while the ledger cannot be written."
 
 
-def _sqlite_engine(url: URL, *, durable: bool) -> Engine:
-    engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
+def _sqlite_engine(url: URL, *, durable: bool, patience: float) -> Engine:
+    engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": patience})
 
     def connected(connection: DBAPIConnection, _record: object) -> None:
         connection.isolation_level = None
@@ -203,10 +215,10 @@ def _sqlite_engine(url: URL, *, durable: bool) -> Engine:
     return engine
 
 
-def _postgres_engine(url: URL, *, durable: bool) -> Engine:
-    connect: dict[str, Any] = {"connect_timeout": 10}
-    if not durable:
-        connect["options"] = "-c synchronous_commit=off"
+def _postgres_engine(url: URL, *, durable: bool, patience: float) -> Engine:
+    options = [url.query.get("options", ""), f"-c lock_timeout={round(patience * 1000)}"]
+    options += [] if durable else ["-c synchronous_commit=off"]
+    connect: dict[str, Any] = {"connect_timeout": 10, "options": " ".join(map(str, options)).strip()}
     try:
         return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=connect)
     except ImportError:

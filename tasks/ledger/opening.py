@@ -41,18 +41,21 @@ class Opened:
     senders: Senders
 
 
-def open_ledger(url: str, folder: Path, *, clock: Clock, rng: Rng, durable: bool) -> Opened:
+def open_ledger(url: str, folder: Path, *, clock: Clock, rng: Rng, durable: bool, patience: float) -> Opened:
     """Open, or create where none ever was.
 
     Raises:
         SetupProblem: vanished, damaged, written by a newer version, not private, or unreachable.
     """
     parsed = parse_url(url)
-    database = Database(parsed, clock=clock, durable=durable)
+    database = Database(parsed, clock=clock, durable=durable, patience=patience)
     home = Home(folder.absolute(), _identity(database, folder.absolute()))
     try:
         with home.opening():
             return _open(database, home, rng, durable=durable)
+    except OSError as error:
+        database.close()
+        raise SetupProblem(f"{home.folder} cannot be written: {error.strerror}", "Free space in RUSHES_HOME.") from None
     except BaseException:
         database.close()
         raise
@@ -75,10 +78,7 @@ def _open(database: Database, home: Home, rng: Rng, *, durable: bool) -> Opened:
         ledger_id = _schema(database, connection, rng, existed=marker is not None)
     database.keep_write_ahead()
     had_journal = os.path.lexists(home.file(".journal"))
-    try:
-        journal = Journal(home.file(".journal"), home.file(".reserve"), durable=durable)
-    except OSError as error:
-        raise SetupProblem(f"the journal cannot be made: {error.strerror}", "Free space in RUSHES_HOME.") from None
+    journal = Journal(home.file(".journal"), home.file(".reserve"), durable=durable)
     opened = Opened(
         database, home, (marker or {}).get("home_id") or rng.new_id(), journal, Senders(home.folder / "sending")
     )

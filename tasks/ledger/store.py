@@ -13,7 +13,7 @@ from specs.money import Money
 from tasks.errors import Refused
 from tasks.ledger import audit, breakers, people, reading, recovery, reserving, schema, steps
 from tasks.ledger.acceptance import accepted
-from tasks.ledger.database import LedgerUnavailable, Prepared, micros_of, moment
+from tasks.ledger.database import PATIENCE, LedgerUnavailable, Prepared, micros_of, moment
 from tasks.ledger.migrations import STEPS
 from tasks.ledger.opening import Opened, forgive, open_ledger, read_journal
 from tasks.ledger.plain import plain
@@ -72,15 +72,26 @@ class Ledger:
         self._send_before: dict[str, float] = {}
 
     @classmethod
-    def open(cls, url: str, *, home: Path, clock: Clock, rng: Rng, durable: bool = True) -> Self:
+    def open(
+        cls,
+        url: str,
+        *,
+        home: Path,
+        clock: Clock,
+        rng: Rng,
+        durable: bool = True,
+        patience: float = PATIENCE,
+    ) -> Self:
         """Open `sqlite:////path` or `postgresql://...`, with journal and locks in `home`; create it where none ever was.
 
-        `durable=False` leaves out every fsync: for proofs only. Answers that only the journal has are taken from it.
+        `durable=False` leaves out every fsync: for proofs only. `patience` is how many seconds a call waits for another
+        writer. Answers that only the journal has are taken from it.
 
         Raises:
             SetupProblem: vanished, damaged, newer than this version, not private, on a network disk, or unreachable.
         """
-        return cls(open_ledger(url, home, clock=clock, rng=rng, durable=durable), clock=clock, rng=rng, durable=durable)
+        opened = open_ledger(url, home, clock=clock, rng=rng, durable=durable, patience=patience)
+        return cls(opened, clock=clock, rng=rng, durable=durable)
 
     def close(self) -> None:
         """Let go of files, locks and connections, as the end of the process would."""

@@ -1,0 +1,110 @@
+"""What the code would never do, the database refuses all the same: rules written as constraints, tried with bare SQL."""
+
+import re
+
+import pytest
+import sqlalchemy as sa
+
+from tasks.ledger import IntentState, schema
+from tasks.ledger.database import parse_url
+from tasks.ledger.migrations import STEPS
+from tests.tasks.ledger.desk import Desk, in_state, order
+
+S = IntentState
+
+
+def _execute(desk: Desk, statement: str) -> None:
+    engine = sa.create_engine(parse_url(desk.url))
+    try:
+        with engine.begin() as connection:
+            if desk.url.startswith("sqlite"):
+                connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+            connection.exec_driver_sql(statement)
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM event",
+        "UPDATE event SET payload = '{}'",
+        "DELETE FROM money",
+        "UPDATE money SET micros = 0",
+        "DELETE FROM artifact",
+        "UPDATE artifact SET sha256 = ''",
+        "DELETE FROM intent",
+        "DELETE FROM run",
+    ],
+)
+def test_facts_are_never_changed_or_deleted(desk: Desk, statement: str) -> None:
+    """I6: events, money and clips are append-only, rows of intents and runs stay."""
+    in_state(desk.begun(), S.STORED)
+    with pytest.raises(sa.exc.DBAPIError, match="never changed or deleted"):
+        _execute(desk, statement)
+
+
+@pytest.mark.parametrize(
+    ("state", "statement"),
+    [
+        (S.STORED, "UPDATE intent SET reserved_micros = 1"),
+        (S.STORED, "UPDATE intent SET job_id = NULL"),
+        (S.SUBMITTED, "UPDATE intent SET job_id = ''"),
+        (S.SUBMITTED, "UPDATE intent SET reserved_micros = -1"),
+        (S.SUBMITTED, "UPDATE intent SET state = 'REJECTED'"),
+        (S.SUBMITTED, "UPDATE intent SET state = 'LOST'"),
+        (S.SUBMITTED, "UPDATE cap SET committed_micros = -1"),
+        (S.SUBMITTED, "INSERT INTO money (intent_id, kind, micros, round, evidence, at) "
+         "SELECT intent_id, 'RESERVE', 1, 0, '', 0 FROM intent"),
+        (S.SUBMITTED, "INSERT INTO money (intent_id, kind, micros, round, evidence, at) "
+         "SELECT intent_id, 'REFUND', -1, 0, '', 0 FROM intent"),
+        (S.SUBMITTED, "INSERT INTO money (intent_id, kind, micros, round, evidence, at) "
+         "VALUES ('nobody', 'ADJUST', 1, 0, '', 0)"),
+        (S.SUBMITTING, "UPDATE intent SET state = 'IN_DOUBT'"),
+        (S.SUBMITTING, "UPDATE intent SET state = 'SUBMITTED'"),
+    ],
+)  # fmt: skip
+def test_no_row_can_say_what_makes_no_sense(desk: Desk, state: IntentState, statement: str) -> None:
+    """State, job and money that contradict each other, and money booked twice, are refused."""
+    in_state(desk.begun(), state)
+    with pytest.raises(sa.exc.IntegrityError):
+        _execute(desk, statement)
+
+
+@pytest.mark.parametrize("column", ["shot_key", "shot"])
+def test_the_double_spend_lock_is_a_unique_index(desk: Desk, column: str) -> None:
+    """Two live rows of one shot, or of one content, cannot exist even if the code forgot to look."""
+    ledger = desk.begun()
+    in_state(ledger, S.SUBMITTED, order("SH010"), job="job-1")
+    in_state(ledger, S.SUBMITTED, order("SH020"), job="job-2")
+    value = {"shot_key": "key of SH010", "shot": "SH010"}[column]
+    with pytest.raises(sa.exc.IntegrityError):
+        _execute(desk, f"UPDATE intent SET {column} = '{value}', attempt_no = 2")
+
+
+def test_F20_one_job_cannot_be_two_intents_even_in_bare_sql(desk: Desk) -> None:
+    """UNIQUE (provider, base_url, job_id): a job id means something at the address that gave it."""
+    ledger = desk.begun()
+    in_state(ledger, S.SUBMITTED, order("SH010"), job="job-1")
+    in_state(ledger, S.SUBMITTED, order("SH020"), job="job-2")
+    with pytest.raises(sa.exc.IntegrityError):
+        _execute(desk, "UPDATE intent SET job_id = 'job-1'")
+
+
+def test_the_tables_for_statements_are_the_migrated_ones(desk: Desk) -> None:
+    """`schema` and `migrations` name the same columns in the same order."""
+    desk.open()
+    engine = sa.create_engine(parse_url(desk.url))
+    found = {
+        name: [column["name"] for column in sa.inspect(engine).get_columns(name)]
+        for name in sa.inspect(engine).get_table_names()
+    }
+    engine.dispose()
+    assert found == {name: [column.name for column in table.c] for name, table in schema.metadata.tables.items()}
+
+
+def test_every_step_has_a_number_and_a_name() -> None:
+    """Steps run in the order of their numbers, and `schema_no` counts them."""
+    names = [step.name for step in STEPS]
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+    assert all(re.fullmatch(r"[0-9]{4}(-[a-z]+)+", name) for name in names)
