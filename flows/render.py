@@ -1,34 +1,34 @@
 """Render: the flow that turns a storyboard into rushes."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 from prefect import flow
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from flows import steps
-from flows.plan import Ask, load_board, make_plan, plan_json
+from flows.approval import ask_person, judged
+from flows.parameters import Digest, MaxCost, Providers, Retakes, Spec, Yes
+from flows.plan import Ask, LoadedBoard, load_board, make_plan, plan_json
+from flows.prefect_settings import in_deployment, load_settings
+from flows.shooting import shoot
 from specs.errors import SpecError
 from specs.money import Money
-from tasks.deliver import deliver, report_of
+from tasks.deliver import deliver
 from tasks.errors import RushesError
-from tasks.estimate import Action, Plan, PlannedShot
+from tasks.estimate import Plan
 from tasks.exits import ExitCode
 from tasks.gate import Approval, NeedsApproval, Wish, gate
-from tasks.ledger import Intent, IntentState
-from tasks.outcome import Outcome, outcome_of
 from tasks.production import Production, Watcher
 from tasks.report import RunReport, result_json, summary_markdown
-from tasks.settings import Settings
-from tasks.shoot import Run, check_ready, owner, unresolved
-from tasks.wait import Wakeups
+from tasks.shoot import check_ready, owner
 
-__all__ = ["WATCHER", "render", "render_plan"]
+__all__ = ["WATCHER", "render", "render_ask", "render_plan", "said"]
 
 WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 """Who is told of each shot's progress in this process: the command line's live display."""
@@ -36,28 +36,67 @@ WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 @flow(name="render", flow_run_name="render-{spec}", persist_result=False)
 async def render(
-    spec: str,
-    provider: list[str] | None = None,
-    max_cost: str | None = None,
-    approve: str | None = None,
-    yes: bool = False,
-    retakes: dict[str, str] | None = None,
+    spec: Spec,
+    provider: Providers = None,
+    max_cost: MaxCost = None,
+    approve: Digest = None,
+    yes: Yes = False,
+    retakes: Retakes = None,
 ) -> Any:
-    """Render a storyboard: validate, estimate, submit, wait, store, report."""
-    settings = Settings.load()
+    """Render a storyboard: validate, estimate, submit, wait, store, report.
+
+    Above the board's `auto_approve` the run suspends with its plan and waits for a person's decision.
+    """
     ask = Ask(spec, tuple(provider or ()), retakes or {})
-    wish = Wish(Money.parse(max_cost) if max_cost else None, yes, approve)
+    return await said(render_ask(ask, Wish(_usd(max_cost), yes, approve or None)))
+
+
+def _usd(text: str | None) -> Money | None:
+    if not text:
+        return None
+    return Money.parse(text) if " " in text else Money.of(text)
+
+
+async def said(running: Coroutine[Any, Any, "State[Any]"]) -> "State[Any]":
+    """The run's last state; what stands in the way becomes its message, since nobody reads a traceback in the UI."""
     try:
-        async with Production.open(settings, watcher=WATCHER.get()) as production:
-            production.ledger.recover(owner())
-            plan = await make_plan(production, ask, loaded=load_board(spec), check=_validate)
-            approval = gate(plan, production.ledger, wish)
-            if isinstance(approval, NeedsApproval):
-                return Failed(name="Not approved", message=f"{approval.total} to be approved", data=None)
+        return await running
+    except (SpecError, RushesError) as error:
+        if in_deployment():
+            for line in f"{error}\n{error.diagnostics()}".strip().splitlines():
+                get_run_logger().error("%s", line)
+        name = "Invalid" if isinstance(error, SpecError) else "Refused"
+        return Failed(name=name, message=str(error), data=error)
+
+
+async def render_ask(
+    ask: Ask,
+    wish: Wish,
+    *,
+    loaded: LoadedBoard | None = None,
+    waits: Callable[[Plan, NeedsApproval], None] | None = None,
+) -> "State[Any]":
+    """Plan, pass the gate, shoot. Where a person must decide, everything is closed before the run suspends.
+
+    `waits` is told before a deployment's run suspends. After the resume the flow runs again from its start, so the
+    decision is held against the plan as it is then.
+    """
+    settings = await load_settings()
+    async with Production.open(settings, watcher=WATCHER.get()) as production:
+        production.ledger.recover(owner())
+        plan = await make_plan(production, ask, loaded=loaded or load_board(ask.spec), check=_validate)
+        approval = gate(plan, production.ledger, wish)
+        if isinstance(approval, Approval) or in_deployment():
             check_ready(production, plan)
+        if isinstance(approval, Approval):
             return _final(await render_plan(production, plan, approval))
-    except (RushesError, SpecError) as error:
-        return Failed(name="Refused", message=str(error), data=error)
+    if not in_deployment():
+        return Failed(name="Not approved", message=f"{approval.total} to be approved", data=None)
+    if waits is not None:
+        waits(plan, approval)
+    verdict = await ask_person(plan, approval)
+    async with Production.open(settings, watcher=WATCHER.get()) as production:
+        return _final(await render_plan(production, plan, judged(plan, production.ledger, verdict)))
 
 
 async def _validate(*args: Any) -> Any:
@@ -76,136 +115,14 @@ def _final(report: RunReport) -> "State[Any]":
             return Failed(data=document, message=f"exit code {int(code)}: see the notes of the shots")
 
 
-@dataclass(slots=True)
-class _Shooting:
-    """A run under way: one slot a live job of each provider, and one result a shot key."""
-
-    production: Production
-    run: Run
-    wakeups: Wakeups
-    slots: dict[str, asyncio.Semaphore]
-    results: dict[str, "asyncio.Future[Outcome]"] = field(default_factory=dict)
-
-
 async def render_plan(production: Production, plan: Plan, approval: Approval) -> RunReport:
-    """Shoot every shot of an approved plan and deliver what came of it; a shot that fails stops no other."""
-    started = production.clock.now()
-    run = Run(f"{started:%Y%m%d-%H%M%S}-{production.rng.new_id()[-6:]}", owner(), plan.board, approval, plan.caps)
-    production.ledger.begin_run(
-        run.run_id,
-        board=plan.board,
-        spec_sha256=plan.spec_sha256,
-        digest=plan.digest,
-        caps=(),
-        approved_by=approval.by,
-        approval=approval.reason,
-    )
-    production.watcher.begins({shot.request.shot: shot.request.duration for shot in plan.shots})
-    shooting = _Shooting(production, run, Wakeups(), _slots(production, plan))
-    beating = asyncio.create_task(_heartbeat(production, run))
-    try:
-        async with asyncio.TaskGroup() as group:
-            chains = [group.create_task(_chain(shooting, shot)) for shot in plan.shots]
-        outcomes = [chain.result() for chain in chains]
-    finally:
-        beating.cancel()
-    report = report_of(production, plan, outcomes, run_id=run.run_id, started_at=started)
+    """Shoot an approved plan and deliver what came of it."""
+    report = await shoot(production, plan, approval, steps.PrefectSteps())
     production.watcher.report()
     delivered = await asyncio.to_thread(deliver, production, plan, report, plan_json(plan))
-    production.ledger.end_run(run.run_id, report.exit_code)
+    production.ledger.end_run(report.run_id, report.exit_code)
     await _artifacts(report, delivered.uris)
     return report
-
-
-def _slots(production: Production, plan: Plan) -> dict[str, asyncio.Semaphore]:
-    """At most as many shots in submit and wait as the provider takes jobs at once."""
-    caps = {shot.provider: shot.caps for shot in plan.shots}
-    return {
-        name: asyncio.Semaphore(production.account(name).max_in_flight or row.max_in_flight)
-        for name, row in caps.items()
-    }
-
-
-HEARTBEAT = 15.0
-
-
-async def _heartbeat(production: Production, run: Run) -> None:
-    while True:
-        await production.clock.sleep(HEARTBEAT)
-        production.ledger.heartbeat(run.owner)
-
-
-async def _chain(shooting: _Shooting, shot: PlannedShot) -> Outcome:
-    """One shot to its end; a second shot with the same request shares the first one's result."""
-    first = shooting.results.get(shot.key)
-    if first is not None:
-        outcome = await asyncio.shield(first)
-        return Outcome(shot, outcome.state, outcome.intent, shot.decision.note, outcome.exit_code)
-    mine = shooting.results[shot.key] = asyncio.get_running_loop().create_future()
-    try:
-        outcome = await _shoot(shooting, shot)
-    except RushesError as error:
-        code = ExitCode(error.exit_code)
-        outcome = Outcome(
-            shot, "refused" if code is not ExitCode.SOME_FAILED else "failed", None, unresolved(error), code
-        )
-    except BaseException:
-        mine.cancel()
-        raise
-    mine.set_result(outcome)
-    _tell(shooting, shot, outcome.state)
-    return outcome
-
-
-def _tell(shooting: _Shooting, shot: PlannedShot, phase: str) -> None:
-    watcher = shooting.production.watcher
-    watcher.shot(shot.request.shot, phase)
-    sums = shooting.production.ledger.totals(run_id=shooting.run.run_id)
-    watcher.money(
-        reserved=_sum(sums.reserved.values()),
-        settled=_sum(sums.settled.values()),
-        in_doubt=_sum(sums.in_doubt.values()),
-    )
-
-
-def _sum(amounts: Iterable[Money]) -> str:
-    return " + ".join(str(money) for money in amounts if money.micros) or "0.00 USD"
-
-
-async def _shoot(shooting: _Shooting, shot: PlannedShot) -> Outcome:
-    production, decision = shooting.production, shot.decision
-    if decision.action is Action.HELD and decision.intent is not None:
-        return _held(shot, decision.intent)
-    if decision.action is Action.REUSE and decision.intent is not None:
-        return outcome_of(shot, await steps.value_of(await steps.reuse(shot, decision.intent)), decision.note)
-    _tell(shooting, shot, "queued")
-    async with shooting.slots[shot.provider]:
-        intent = await _made(shooting, shot)
-    if intent.state is IntentState.SUCCEEDED:
-        _tell(shooting, shot, "store")
-        intent = await steps.value_of(await steps.store(production, intent))
-    return outcome_of(shot, production.ledger.get(intent.intent_id))
-
-
-def _held(shot: PlannedShot, intent: Intent) -> Outcome:
-    """Nothing is done about a held shot; one that is held because it was edited counts as refused."""
-    if intent.state in {IntentState.STORED, IntentState.SUPERSEDED}:
-        return Outcome(shot, "refused", None, shot.decision.note, ExitCode.REFUSED)
-    return outcome_of(shot, intent, shot.decision.note)
-
-
-async def _made(shooting: _Shooting, shot: PlannedShot) -> Intent:
-    """The job's end, whether this run submitted it or an earlier one did."""
-    production = shooting.production
-    intent = shot.decision.intent
-    if shot.decision.action is Action.CREATE or intent is None:
-        _tell(shooting, shot, "submit")
-        intent = await steps.value_of(await steps.submit(production, shooting.run, shot))
-    production.watcher.job(intent.intent_id, shot.request.shot)
-    if intent.state is IntentState.SUBMITTED:
-        _tell(shooting, shot, "wait")
-        intent = await steps.value_of(await steps.wait(production, intent, shooting.wakeups))
-    return intent
 
 
 async def _artifacts(report: RunReport, uris: dict[str, str]) -> None:

@@ -5,7 +5,7 @@ because its first act is to read the ledger. `store` and `validate` may be repea
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -24,7 +24,7 @@ from tasks.submit import submit_shot
 from tasks.validate import CheckedShot, Checking, check_shot
 from tasks.wait import Wakeups, wait_for
 
-__all__ = ["reuse", "store", "submit", "validate", "value_of", "wait"]
+__all__ = ["PrefectSteps", "reuse", "store", "submit", "validate", "value_of", "wait"]
 
 _NAMES = {
     IntentState.IN_DOUBT: "In doubt",
@@ -120,3 +120,23 @@ async def store(production: Production, intent: Intent) -> "Intent | State[Any]"
         raise
     except RushesError as error:
         return _stopped(error)
+
+
+class PrefectSteps:
+    """The steps of a shot as Prefect tasks."""
+
+    async def reuse(self, shot: PlannedShot, intent: Intent) -> Intent:
+        """Show in the UI that a shot is there already."""
+        return cast("Intent", await value_of(await reuse(shot, intent)))
+
+    async def submit(self, production: Production, run: Run, shot: PlannedShot) -> Intent:
+        """Buy the shot once, or find that it already is."""
+        return cast("Intent", await value_of(await submit(production, run, shot)))
+
+    async def wait(self, production: Production, intent: Intent, wakeups: Wakeups) -> Intent:
+        """Poll until the job ends or is stalled."""
+        return cast("Intent", await value_of(await wait(production, intent, wakeups)))
+
+    async def store(self, production: Production, intent: Intent) -> Intent:
+        """Fetch, verify, publish the take, settle."""
+        return cast("Intent", await value_of(await store(production, intent)))

@@ -18,7 +18,7 @@ from tasks.settings import Account, Settings
 from tasks.still_server import StillServer
 from tasks.storage import Store
 
-__all__ = ["Production", "Watcher", "on_loopback", "open_ledger"]
+__all__ = ["Deadlines", "Production", "Watcher", "on_loopback", "open_ledger"]
 
 
 class Watcher:
@@ -41,6 +41,19 @@ class Watcher:
 
     def report(self) -> None:
         """The shots are done; the reel and the report are being made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a call may take, in seconds.
+
+    `create` is for the whole call, under the 30 s after which a reserved intent may no longer be sent; `poll` for a query;
+    `stall` for a download without a byte.
+    """
+
+    create: float = 25.0
+    poll: float = 30.0
+    stall: float = 30.0
 
 
 def open_ledger(settings: Settings, *, clock: Clock | None = None, rng: Rng | None = None) -> Ledger:
@@ -66,6 +79,7 @@ class Production:
     watcher: Watcher = field(default_factory=Watcher)
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
     still_server: StillServer = field(default_factory=StillServer)
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
     @classmethod
     def open(cls, settings: Settings, *, watcher: Watcher | None = None, hooks: Hooks = no_hooks) -> Self:

@@ -90,6 +90,7 @@ async def _fetch(production: Production, intent: Intent, to: Path) -> tuple[Down
             rules=production.rules(intent.base_url),
             max_bytes=MAX_CLIP_BYTES,
             clock=production.clock,
+            stall=production.deadlines.stall,
         )
         try:
             return fetched, await asyncio.to_thread(probe_clip, to)

@@ -17,9 +17,8 @@ from tasks.ledger import BudgetRefused, Edited, Full, Halted, Intent, IntentStat
 from tasks.production import Production
 from tasks.providers.interface import Accepted, Failure, Handle, Kind, Media, Provider, Reply, Request, Snapshot
 
-__all__ = ["CREATE_DEADLINE", "Submission", "submit_shot"]
+__all__ = ["Submission", "submit_shot"]
 
-CREATE_DEADLINE = 25.0  # seconds for the whole call; under the 30 s after which a reserved intent may no longer be sent
 RESENDS = 3
 RETRY_AFTER = (1.0, 900.0)
 SLOT_WAIT = 1.0
@@ -166,7 +165,8 @@ async def _post(production: Production, intent: Intent, request: Request, auth: 
     provider = production.providers[intent.provider]
     production.hooks("K7")
     try:
-        reply = await production.wire.create(request, auth=auth, deadline=CREATE_DEADLINE)
+        deadline = production.deadlines.create
+        reply = await production.wire.create(request, auth=auth, deadline=deadline)
     except NotSent as error:
         return Failure(Kind.TRANSIENT, str(error))
     except OutcomeUnknown as error:
@@ -219,7 +219,7 @@ async def confirms(production: Production, intent: Intent, job_id: str, auth: st
     provider = production.providers[intent.provider]
     handle = Handle(intent.provider, intent.model, intent.base_url, intent.account, job_id)
     try:
-        reply = await production.wire.call(provider.poll_request(handle), auth=auth, deadline=CREATE_DEADLINE)
+        reply = await production.wire.call(provider.poll_request(handle), auth=auth, deadline=production.deadlines.poll)
     except Transient:
         return False
     return isinstance(provider.decode_poll(handle, reply), Snapshot)

@@ -16,7 +16,6 @@ from tasks.providers.interface import Failure, Handle, Kind, Provider, Snapshot,
 __all__ = ["STALLED_AFTER", "Wakeups", "handle_of", "next_poll", "poll_once", "wait_for"]
 
 STALLED_AFTER = 45 * 60.0
-POLL_DEADLINE = 30.0
 NOT_FOUND_GRACE = 10 * 60.0
 NOT_FOUND_TRIES = 5
 SHORTEST, LONGEST = 0.2, 60.0
@@ -112,7 +111,7 @@ async def poll_once(production: Production, intent: Intent) -> Snapshot | Failur
     handle = handle_of(intent)
     auth = production.auth(intent.provider)
     try:
-        reply = await production.wire.call(provider.poll_request(handle), auth=auth, deadline=POLL_DEADLINE)
+        reply = await production.wire.call(provider.poll_request(handle), auth=auth, deadline=production.deadlines.poll)
     except Transient as error:
         return Failure(Kind.TRANSIENT, str(error))
     production.hooks("K15")

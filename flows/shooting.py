@@ -1,0 +1,182 @@
+"""Shooting: every shot of an approved plan from its reservation to its stored take, side by side, whoever orchestrates.
+
+The flow gives Prefect's tasks as the steps; a proof gives the plain functions.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from specs.money import Money
+from tasks.deliver import report_of
+from tasks.errors import RushesError
+from tasks.estimate import Action, Plan, PlannedShot
+from tasks.exits import ExitCode
+from tasks.gate import Approval
+from tasks.ledger import Intent, IntentState
+from tasks.outcome import Outcome, outcome_of
+from tasks.production import Production
+from tasks.report import RunReport
+from tasks.shoot import Run, owner, submission_of, unresolved
+from tasks.store import store_take
+from tasks.submit import submit_shot
+from tasks.wait import Wakeups, wait_for
+
+__all__ = ["PlainSteps", "Steps", "shoot"]
+
+HEARTBEAT = 15.0
+
+
+class Steps(Protocol):
+    """The steps of a shot. Each raises `RushesError` for what was foreseen."""
+
+    async def reuse(self, shot: PlannedShot, intent: Intent) -> Intent: ...
+    async def submit(self, production: Production, run: Run, shot: PlannedShot) -> Intent: ...
+    async def wait(self, production: Production, intent: Intent, wakeups: Wakeups) -> Intent: ...
+    async def store(self, production: Production, intent: Intent) -> Intent: ...
+
+
+class PlainSteps:
+    """The steps as plain calls."""
+
+    async def reuse(self, _shot: PlannedShot, intent: Intent) -> Intent:
+        """Nothing is to be done."""
+        return intent
+
+    async def submit(self, production: Production, run: Run, shot: PlannedShot) -> Intent:
+        """Buy the shot once, or find that it already is."""
+        return await submit_shot(production, await submission_of(production, run, shot))
+
+    async def wait(self, production: Production, intent: Intent, wakeups: Wakeups) -> Intent:
+        """Poll until the job ends or is stalled."""
+        return await wait_for(production, intent, wakeups)
+
+    async def store(self, production: Production, intent: Intent) -> Intent:
+        """Fetch, verify, publish the take, settle."""
+        return await store_take(production, intent)
+
+
+@dataclass(slots=True)
+class _Shooting:
+    """A run under way: one slot a live job of each provider, and one result a shot key."""
+
+    production: Production
+    run: Run
+    wakeups: Wakeups
+    slots: dict[str, asyncio.Semaphore]
+    steps: Steps
+    results: dict[str, "asyncio.Future[Outcome]"] = field(default_factory=dict)
+
+
+async def shoot(production: Production, plan: Plan, approval: Approval, steps: Steps) -> RunReport:
+    """Shoot every shot of an approved plan; a shot that fails stops no other. The report is not delivered yet."""
+    started = production.clock.now()
+    run = Run(f"{started:%Y%m%d-%H%M%S}-{production.rng.new_id()[-6:]}", owner(), plan.board, approval, plan.caps)
+    production.ledger.begin_run(
+        run.run_id,
+        board=plan.board,
+        spec_sha256=plan.spec_sha256,
+        digest=plan.digest,
+        caps=(),
+        approved_by=approval.by,
+        approval=approval.reason,
+    )
+    production.watcher.begins({shot.request.shot: shot.request.duration for shot in plan.shots})
+    shooting = _Shooting(production, run, Wakeups(), _slots(production, plan), steps)
+    beating = asyncio.create_task(_heartbeat(production, run))
+    try:
+        async with asyncio.TaskGroup() as group:
+            chains = [group.create_task(_chain(shooting, shot)) for shot in plan.shots]
+        outcomes = [chain.result() for chain in chains]
+    finally:
+        beating.cancel()
+    return report_of(production, plan, outcomes, run_id=run.run_id, started_at=started)
+
+
+def _slots(production: Production, plan: Plan) -> dict[str, asyncio.Semaphore]:
+    """At most as many shots in submit and wait as the provider takes jobs at once."""
+    caps = {shot.provider: shot.caps for shot in plan.shots}
+    return {
+        name: asyncio.Semaphore(production.account(name).max_in_flight or row.max_in_flight)
+        for name, row in caps.items()
+    }
+
+
+async def _heartbeat(production: Production, run: Run) -> None:
+    while True:
+        await production.clock.sleep(HEARTBEAT)
+        production.ledger.heartbeat(run.owner)
+
+
+async def _chain(shooting: _Shooting, shot: PlannedShot) -> Outcome:
+    """One shot to its end; a second shot with the same request shares the first one's result."""
+    first = shooting.results.get(shot.key)
+    if first is not None:
+        outcome = await asyncio.shield(first)
+        return Outcome(shot, outcome.state, outcome.intent, shot.decision.note, outcome.exit_code)
+    mine = shooting.results[shot.key] = asyncio.get_running_loop().create_future()
+    try:
+        outcome = await _shoot(shooting, shot)
+    except RushesError as error:
+        code = ExitCode(error.exit_code)
+        outcome = Outcome(
+            shot, "refused" if code is not ExitCode.SOME_FAILED else "failed", None, unresolved(error), code
+        )
+    except BaseException:
+        mine.cancel()
+        raise
+    mine.set_result(outcome)
+    _tell(shooting, shot, outcome.state)
+    return outcome
+
+
+def _tell(shooting: _Shooting, shot: PlannedShot, phase: str) -> None:
+    watcher = shooting.production.watcher
+    watcher.shot(shot.request.shot, phase)
+    sums = shooting.production.ledger.totals(run_id=shooting.run.run_id)
+    watcher.money(
+        reserved=_sum(sums.reserved.values()),
+        settled=_sum(sums.settled.values()),
+        in_doubt=_sum(sums.in_doubt.values()),
+    )
+
+
+def _sum(amounts: Iterable[Money]) -> str:
+    return " + ".join(str(money) for money in amounts if money.micros) or "0.00 USD"
+
+
+async def _shoot(shooting: _Shooting, shot: PlannedShot) -> Outcome:
+    production, decision = shooting.production, shot.decision
+    if decision.action is Action.HELD and decision.intent is not None:
+        return _held(shot, decision.intent)
+    if decision.action is Action.REUSE and decision.intent is not None:
+        return outcome_of(shot, await shooting.steps.reuse(shot, decision.intent), decision.note)
+    _tell(shooting, shot, "queued")
+    async with shooting.slots[shot.provider]:
+        intent = await _made(shooting, shot)
+    if intent.state is IntentState.SUCCEEDED:
+        _tell(shooting, shot, "store")
+        intent = await shooting.steps.store(production, intent)
+    return outcome_of(shot, production.ledger.get(intent.intent_id))
+
+
+def _held(shot: PlannedShot, intent: Intent) -> Outcome:
+    """Nothing is done about a held shot; one that is held because it was edited counts as refused."""
+    if intent.state in {IntentState.STORED, IntentState.SUPERSEDED}:
+        return Outcome(shot, "refused", None, shot.decision.note, ExitCode.REFUSED)
+    return outcome_of(shot, intent, shot.decision.note)
+
+
+async def _made(shooting: _Shooting, shot: PlannedShot) -> Intent:
+    """The job's end, whether this run submitted it or an earlier one did."""
+    production = shooting.production
+    intent = shot.decision.intent
+    if shot.decision.action is Action.CREATE or intent is None:
+        _tell(shooting, shot, "submit")
+        intent = await shooting.steps.submit(production, shooting.run, shot)
+    production.watcher.job(intent.intent_id, shot.request.shot)
+    if intent.state is IntentState.SUBMITTED:
+        _tell(shooting, shot, "wait")
+        intent = await shooting.steps.wait(production, intent, shooting.wakeups)
+    return intent
