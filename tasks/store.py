@@ -22,7 +22,7 @@ from tasks.wait import poll_once
 
 __all__ = ["Ordered", "clip_cache", "differences", "store_take"]
 
-MAX_CLIP_BYTES = 2 << 30
+MAX_CLIP_BYTES = 512 << 20  # fifteen seconds of 4K at 100 Mbit/s are under 200 MB
 FETCHES = 3
 REQUERIES = 6
 REQUERY_PAUSE = 600.0  # seconds: six queries make the hour in which a provider may give a fresh link
@@ -168,6 +168,7 @@ def _probe_facts(probe: Probe) -> dict[str, Any]:
 
 
 SECONDS_TOLERANCE = Decimal("0.5")  # providers round to whole frames; half a second is a different cut
+SILENCE = -80.0  # dB rms: far below any room tone
 ASPECT_TOLERANCE = 0.05  # even sides and a provider's own sizes move the aspect by a few percent at most
 
 
@@ -179,6 +180,8 @@ def differences(probe: Probe, ordered: Ordered) -> list[str]:
     if ordered.aspect and abs(probe.width / probe.height / ordered.aspect - 1) > ASPECT_TOLERANCE:
         found.append(f"{probe.width}x{probe.height} does not have the still's aspect of {ordered.aspect:.2f}")
     if ordered.audio and not probe.has_audio:
+        found.append("paid for with sound, delivered without")
+    elif ordered.audio and probe.audio_rms_db is not None and probe.audio_rms_db < SILENCE:
         found.append("paid for with sound, delivered silent")
     if probe.black:
         found.append("the picture is black")

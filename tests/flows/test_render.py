@@ -72,7 +72,7 @@ def test_two_identical_shots_share_one_clip(house: Installation, small_board: Pa
 def test_F68_a_render_killed_at_any_moment_completes_and_repeats_nothing(
     house: Installation, small_board: Path, tmp_path: Path
 ) -> None:
-    """kill -9 at random moments, then a run to the end: every finished take is the same file as before."""
+    """Kill -9 at random moments, then a run to the end: every finished take is the same file as before."""
     dice = random.Random(20)
     kept: dict[Path, tuple[int, str]] = {}
     for _ in range(4):
@@ -111,7 +111,7 @@ def test_F70_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(house: Installation
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["liftoff.yaml", "multishot.yaml", "vertical.yaml", "shotlist.csv", "thirty.yaml"])
 def test_every_example_renders_exactly_as_ordered(house: Installation, name: str) -> None:
-    """ffprobe agrees with every ordered length, frame count, size and sound; the reel is as long as its parts."""
+    """Ffprobe agrees with every ordered length, frame count, size and sound; the reel is as long as its parts."""
     printed = house.run("render", str(ROOT / "specs/examples" / name), "--provider", "animatic", "--json", timeout=400)
     assert printed.code == 0, printed.err
     document = printed.document
