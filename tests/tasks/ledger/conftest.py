@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.postgres import postgres_cluster
+from tests.fixtures.postgres import Cluster, postgres_cluster
 from tests.tasks.ledger.desk import Desk
 
-__all__ = ["desk", "postgres_cluster", "sqlite_desk"]
+__all__ = ["desk", "postgres_cluster", "postgres_desk", "sqlite_desk"]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -18,6 +18,12 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     postgres = request.param == "postgres"
     url = request.getfixturevalue("postgres_cluster").fresh() if postgres else f"sqlite:///{home}/ledger.db"
     yield from _checked(Desk(url, home))
+
+
+@pytest.fixture
+def postgres_desk(postgres_cluster: Cluster, tmp_path: Path) -> Iterator[Desk]:
+    """A place for a ledger in PostgreSQL, for what only servers suffer."""
+    yield from _checked(Desk(postgres_cluster.fresh(), tmp_path / "home"))
 
 
 @pytest.fixture

@@ -1,17 +1,20 @@
 """A desk to keep a ledger at: its place, a clock that tests turn, and short ways to orders, clips and states."""
 
 import datetime as dt
-import itertools
+import shutil
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from specs.money import USD, Money
 from tasks.ledger import Artifact, Cap, Intent, IntentState, Ledger, Order, Reserved
+from tasks.ledger.database import parse_url
 from tasks.seams import SystemRng
 
-__all__ = ["Desk", "TurnedClock", "artifact", "order"]
+__all__ = ["NOON", "PRICE", "Desk", "TurnedClock", "artifact", "credits_order", "in_state", "order", "reserved", "usd"]
 
 NOON = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
 PRICE = Money.of("1.43")
@@ -92,7 +95,6 @@ class Desk:
     home: Path
     clock: TurnedClock = field(default_factory=TurnedClock)
     opened: list[Ledger] = field(default_factory=list)
-    numbers: Any = field(default_factory=itertools.count)
 
     def open(self, **changes: Any) -> Ledger:
         """Open the ledger as another process would."""
@@ -107,6 +109,43 @@ class Desk:
         facts = {"board": "LIFTOFF", "spec_sha256": "", "digest": run_id, "caps": (), "approved_by": "auto"}
         ledger.begin_run(run_id, **{**facts, "approval": "within budget.auto_approve", **changes})
         return ledger
+
+    def backup(self) -> str:
+        """Copy the closed database and return where the copy is."""
+        self.close()
+        if self.url.startswith("sqlite"):
+            return str(shutil.copy(self.home / "ledger.db", self.home.parent / "backup.db"))
+        return self._admin("CREATE DATABASE {0}_copy TEMPLATE {0}")
+
+    def restore(self, copy: str) -> None:
+        """Put the copy in the database's place; journal and marker stay as they are."""
+        self.close()
+        if self.url.startswith("sqlite"):
+            for leftover in self.home.glob("ledger.db-*"):
+                leftover.unlink()
+            shutil.copy(copy, self.home / "ledger.db")
+        else:
+            self._admin("DROP DATABASE {0}")
+            self._admin("ALTER DATABASE {0}_copy RENAME TO {0}")
+
+    def _admin(self, statement: str) -> str:
+        import psycopg  # noqa: PLC0415  # only where PostgreSQL is installed
+
+        name = str(sa.make_url(self.url).database)
+        with psycopg.connect(self.url.replace(f"/{name}?", "/postgres?"), autocommit=True) as connection:
+            connection.execute(statement.format(name))
+        return name
+
+    def execute(self, statement: str) -> None:
+        """Run bare SQL on the database, behind the ledger's back."""
+        engine = sa.create_engine(parse_url(self.url))
+        try:
+            with engine.begin() as connection:
+                if self.url.startswith("sqlite"):
+                    connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+                connection.exec_driver_sql(statement)
+        finally:
+            engine.dispose()
 
     def close(self) -> None:
         """Close what was opened."""

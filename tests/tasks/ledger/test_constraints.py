@@ -13,17 +13,6 @@ from tests.tasks.ledger.desk import Desk, in_state, order
 S = IntentState
 
 
-def _execute(desk: Desk, statement: str) -> None:
-    engine = sa.create_engine(parse_url(desk.url))
-    try:
-        with engine.begin() as connection:
-            if desk.url.startswith("sqlite"):
-                connection.exec_driver_sql("PRAGMA foreign_keys=ON")
-            connection.exec_driver_sql(statement)
-    finally:
-        engine.dispose()
-
-
 @pytest.mark.parametrize(
     "statement",
     [
@@ -41,7 +30,7 @@ def test_facts_are_never_changed_or_deleted(desk: Desk, statement: str) -> None:
     """I6: events, money and clips are append-only, rows of intents and runs stay."""
     in_state(desk.begun(), S.STORED)
     with pytest.raises(sa.exc.DBAPIError, match="never changed or deleted"):
-        _execute(desk, statement)
+        desk.execute(statement)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +57,7 @@ def test_no_row_can_say_what_makes_no_sense(desk: Desk, state: IntentState, stat
     """State, job and money that contradict each other, and money booked twice, are refused."""
     in_state(desk.begun(), state)
     with pytest.raises(sa.exc.IntegrityError):
-        _execute(desk, statement)
+        desk.execute(statement)
 
 
 @pytest.mark.parametrize("column", ["shot_key", "shot"])
@@ -79,7 +68,7 @@ def test_the_double_spend_lock_is_a_unique_index(desk: Desk, column: str) -> Non
     in_state(ledger, S.SUBMITTED, order("SH020"), job="job-2")
     value = {"shot_key": "key of SH010", "shot": "SH010"}[column]
     with pytest.raises(sa.exc.IntegrityError):
-        _execute(desk, f"UPDATE intent SET {column} = '{value}', attempt_no = 2")
+        desk.execute(f"UPDATE intent SET {column} = '{value}', attempt_no = 2")
 
 
 def test_F20_one_job_cannot_be_two_intents_even_in_bare_sql(desk: Desk) -> None:
@@ -88,7 +77,7 @@ def test_F20_one_job_cannot_be_two_intents_even_in_bare_sql(desk: Desk) -> None:
     in_state(ledger, S.SUBMITTED, order("SH010"), job="job-1")
     in_state(ledger, S.SUBMITTED, order("SH020"), job="job-2")
     with pytest.raises(sa.exc.IntegrityError):
-        _execute(desk, "UPDATE intent SET job_id = 'job-1'")
+        desk.execute("UPDATE intent SET job_id = 'job-1'")
 
 
 def test_the_tables_for_statements_are_the_migrated_ones(desk: Desk) -> None:

@@ -1,0 +1,62 @@
+"""One of many processes that race for the same shots or the same dollars; its results go back through a queue."""
+
+from dataclasses import replace
+from multiprocessing import Queue
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+from specs.money import Money
+from tasks.ledger import Cap, Ledger, Reserved
+from tasks.seams import SystemClock, SystemRng
+from tests.tasks.ledger.desk import order
+
+__all__ = ["race_for_one_shot", "race_for_the_last_dollar", "race_to_open"]
+
+
+def _open(url: str, home: Path) -> Ledger:
+    return Ledger.open(url, home=home, clock=SystemClock(), rng=SystemRng(), durable=False, patience=120)
+
+
+def race_for_one_shot(url: str, home: Path, number: int, rounds: int, start: Barrier, results: "Queue[Any]") -> None:
+    """In each round try to reserve that round's shot; report the rounds that were won."""
+    ledger = _open(url, home)
+    won = []
+    for one in range(rounds):
+        start.wait()
+        outcome = ledger.reserve(order(f"SH{one}", owner=f"racer-{number}", max_in_flight=10**6, caps=_wide()))
+        if isinstance(outcome, Reserved):
+            won.append(one)
+            ledger.accepted(outcome.intent.intent_id, f"job-{one}-{number}", Money.of("1.43"))
+    ledger.close()
+    results.put(won)
+
+
+def race_for_the_last_dollar(
+    url: str, home: Path, number: int, rounds: int, start: Barrier, results: "Queue[Any]"
+) -> None:
+    """In each round try to reserve 20 shots under a cap for 5 of them, each racer from another place on."""
+    ledger = _open(url, home)
+    won = []
+    for one in range(rounds):
+        cap = Cap("board", "", Money.of("7.15"))
+        for shot in range(20):
+            name = f"SH{(shot + number) % 20}"
+            what = order(name, board=f"B{one}", shot_key=f"{one} {name}", owner=f"racer-{number}", caps=(*_wide(), cap))
+            if isinstance(ledger.reserve(replace(what, max_in_flight=10**6)), Reserved):
+                won.append(one)
+        start.wait()
+    ledger.close()
+    results.put(won)
+
+
+def race_to_open(url: str, home: Path, number: int, rounds: int, start: Barrier, results: "Queue[Any]") -> None:
+    """Open a ledger that is not there yet."""
+    start.wait()
+    ledger = _open(url, home)
+    results.put(ledger.halted() or number * rounds)
+    ledger.close()
+
+
+def _wide() -> tuple[Cap, ...]:
+    return (Cap("run", "", Money.of(1_000_000)),)
