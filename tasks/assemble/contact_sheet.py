@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from tasks.assemble.posters import jpeg, poster
 from tasks.assemble.words import STATES
-from tasks.rows import Row, RunReport, iso
+from tasks.rows import Row, RunReport, iso, without_secrets
 from tasks.studio.lettering import fitted, font, wrapped, writable
 
 __all__ = ["make_contact_sheet"]
@@ -70,7 +70,7 @@ def _slate(row: Row, box: tuple[int, int]) -> Image.Image:
         draw.polygon([(left, 26), (left + 24, 26), (left + 50, 0), (left + 26, 0)], "#3a3e45")
     big, small = font(34), font(19)
     draw.text((box[0] / 2, 66), word.label.upper(), word.colour, big, anchor="mm")
-    for number, line in enumerate(wrapped(writable(row.note), box[0] - 40, small, 3)):
+    for number, line in enumerate(wrapped(writable(without_secrets(row.note)), box[0] - 40, small, 3)):
         draw.text((box[0] / 2, 108 + 27 * number), line, _GREY, small, anchor="mm")
     return frame
 

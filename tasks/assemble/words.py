@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from tasks.rows import Row, State
+from tasks.rows import Row, State, without_secrets
 
-__all__ = ["STATES", "Word", "advice"]
+__all__ = ["STATES", "VERDICTS", "Advice", "Word", "advice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,16 @@ class Word:
 
     label: str
     tone: str
-    colour: str
+    colour: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Something open: its name, what it means, and the command that helps."""
+
+    label: str
+    text: str
+    command: str
 
 
 STATES: Mapping[State, Word] = MappingProxyType(
@@ -30,25 +39,49 @@ STATES: Mapping[State, Word] = MappingProxyType(
     }
 )
 
+VERDICTS: Mapping[int, Word] = MappingProxyType(
+    {
+        0: Word("Every shot is stored and nothing is in doubt.", "good"),
+        1: Word("A defect of Rushes stopped the run.", "bad"),
+        2: Word("The command was not understood.", "off"),
+        3: Word("The spec or a still is invalid.", "bad"),
+        4: Word("Refused before anything was spent.", "off"),
+        5: Word("Finished, but some shots failed.", "bad"),
+        6: Word("Money needs a person.", "warn"),
+        7: Word("The set-up stopped the run.", "bad"),
+        130: Word("Interrupted.", "wait"),
+    }
+)
+"""What an exit code says about a run, in a sentence."""
+
 _DOUBT = (
     "The order left us and no answer came, so it may have been bought. Its money stays reserved, and nothing is ordered "
     "again until somebody has looked at the provider's own list of jobs."
 )
 
 
-def advice(row: Row) -> tuple[str, str] | None:
-    """What a person should know and the command that helps; None where nothing is open."""
+def advice(row: Row) -> Advice | None:
+    """What is open about a row; None where nothing is."""
     intent = row.intent_id or "INTENT"
     match row.state:
         case "in_doubt":
-            return _DOUBT, f"rushes resolve {intent} --job-id ID | --absent | --write-off"
+            return Advice("in doubt", _DOUBT, f"rushes resolve {intent} --job-id ID | --absent | --write-off")
         case "held":
-            return "The job is paid, but its clip could not be fetched.", "rushes collect"
+            return Advice("held", "The job is paid, but its clip could not be fetched.", "rushes collect")
         case "stalled":
-            return "The job runs on at the provider; its clip can be picked up later.", "rushes collect"
-        case "stored" if row.billed and row.quoted and row.billed.unit == row.quoted.unit and row.quoted < row.billed:
-            return "The provider billed more than it quoted.", "rushes doubts"
+            return Advice(
+                "not finished", "The job runs on at the provider; its clip can be picked up later.", "rushes collect"
+            )
+        case "stored" if _overbilled(row):
+            return Advice("overbilled", f"The provider quoted {row.quoted} and billed {row.billed}.", "rushes doubts")
         case "stored" if row.suspect:
-            return f"Delivered, but not as ordered: {row.suspect}.", f"rushes retake SPEC {row.shot} --reason TEXT"
+            text = f"Delivered, but not as ordered: {without_secrets(row.suspect)}."
+            return Advice("suspect", text, f"rushes retake SPEC {row.shot} --reason TEXT")
         case _:
             return None
+
+
+def _overbilled(row: Row) -> bool:
+    if not (row.bought and row.quoted and row.billed and row.quoted.unit == row.billed.unit):
+        return False
+    return row.quoted < row.billed
