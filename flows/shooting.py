@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from specs.money import Money
-from tasks.deliver import report_of
 from tasks.errors import RushesError
 from tasks.estimate import Action, Plan, PlannedShot
 from tasks.exits import ExitCode
 from tasks.gate import Approval
 from tasks.ledger import Intent, IntentState
-from tasks.outcome import Outcome, outcome_of
+from tasks.outcome import Outcome, outcome_of, report_of
 from tasks.production import Production
 from tasks.report import RunReport
 from tasks.shoot import Run, owner, submission_of, unresolved
