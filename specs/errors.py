@@ -23,7 +23,7 @@ class Issue:
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.column}: "
         text = f"{self.path}: {self.message}" if self.path else self.message
-        return f"{where}{text}, {self.hint}" if self.hint else f"{where}{text}"
+        return _safe(f"{where}{text}, {self.hint}" if self.hint else f"{where}{text}")
 
 
 class SpecError(Exception):
@@ -39,3 +39,10 @@ class SpecError(Exception):
     def diagnostics(self) -> str:
         """What to do next."""
         return "Mend the places above, then run `rushes check` again; `rushes schema` prints the whole grammar."
+
+
+def _safe(text: str) -> str:
+    """Names and keys come from outside: what a terminal would obey, or no encoding can hold, is spelt out (S14, S24)."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)

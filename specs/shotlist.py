@@ -1,139 +1,213 @@
-"""The CSV shot list: one row a shot, the same names as in the YAML; board-level keys stand in a sidecar."""
+"""The CSV shot list (RFC 4180): one row a shot, the columns named as in the YAML; board-level keys stand in a sidecar.
 
-import csv
-import io
+`shots.csv` has its title, code, budget, style and elements in `shots.board.yaml` beside it.
+"""
+
 import re
-from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PurePath
+from types import MappingProxyType
 from typing import Any
 
-from specs.errors import Issue, SpecError
-from specs.source import Place, Source
+from specs.errors import Issue
 from specs.storyboard import Shot
+from specs.tree import MAX_DIGITS, REFUSED, Composed, Node, shown
+from specs.wording import did_you_mean
 
-__all__ = ["read_shotlist"]
+__all__ = ["COLUMNS", "compose_shotlist", "is_sidecar", "sidecar_name"]
 
 COLUMNS = tuple(Shot.model_fields)
-MAX_CELL = 16_384
-_WHOLE = re.compile(r"[0-9]{1,6}")
+_SIDECAR = ".board.yaml"
+_SEPARATOR_LINE = re.compile(r"sep=([,;\t])\r?\n", re.IGNORECASE)
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
+_WHOLE = re.compile(rf"[0-9]{{1,{MAX_DIGITS}}}")
+_CUT = re.compile(r"\s*([0-9]+)\s*s?\s*:\s*(.*?)\s*", re.DOTALL)
+Row = list[Node]
 
 
-def read_shotlist(text: str, name: str, board: Mapping[str, Any]) -> tuple[dict[str, Any], Source]:
-    """The board's values as the YAML would give them, and the places of their cells.
+def sidecar_name(shotlist: str) -> str:
+    """Where the board-level keys of a shot list stand: `shots.board.yaml` for `shots.csv`."""
+    return f"{shotlist[: -len(PurePath(shotlist).suffix)]}{_SIDECAR}"
 
-    `cuts` is `auto` or `3:Drift across | 4:Push in`; `elements` are separated by `;`. An empty cell is an absent key.
 
-    Raises:
-        SpecError: for a missing or unknown column, or a row with cells beyond the header.
+def is_sidecar(name: str) -> bool:
+    """Whether a file is named like one that belongs to a shot list."""
+    return name.endswith(_SIDECAR)
+
+
+def compose_shotlist(text: str, name: str, beside: Composed | None) -> Composed:
+    """The tree of a shot list as the YAML would give it. An empty cell is an absent key.
+
+    `cuts` is `auto` or `3:Drift across | 4:Push in`; `elements` are separated by `;`. Cells are separated by the one of
+    `,`, `;` and TAB that the header uses. Without `beside`, title and code come from the file's name.
     """
-    rows = list(_rows(text, name))
-    if not rows:
-        raise SpecError([Issue(name, 1, 1, "", "The shot list has no header")])
-    (_, header), *body = rows
-    names = [cell.strip() for cell, _ in header]
-    problems = [*_wrong_columns(name, header, names), *_ragged(name, body, len(names))]
-    if problems:
-        raise SpecError(problems)
-    shots: list[dict[str, Any]] = []
-    cells: dict[tuple[str | int, ...], Place] = {}
-    for index, (line, row) in enumerate(body):
-        cells["shots", index] = (line, 1)
-        shots.append(_shot(names, row))
-        cells |= {("shots", index, column): place for column, (_, place) in zip(names, row, strict=False)}
-    stem = PurePosixPath(name).stem
+    result = Composed(Node(name, 1, 1, _board(name)))
+    if beside is not None:
+        _merge(result, beside)
+    rows = list(_rows(text, name, result.issues))
+    header, body = (rows[0], rows[1:]) if rows else ([], [])
+    columns = _columns(header, result.issues)
+    shots = [_shot(columns, row, index, result.issues) for index, row in enumerate(body)]
+    if result.root is not None:
+        result.root.value["shots"] = Node(name, 1, 1, shots)
+    return result
+
+
+def _board(name: str) -> dict[str, Node]:
+    stem = PurePath(name).stem
     code = re.sub(r"[^A-Z0-9_-]+", "_", stem.upper())[:32]
-    return {"rushes": 1, "title": stem, "code": code, **board, "shots": shots}, Source(name, None, cells)
+    return {key: Node(name, 1, 1, value) for key, value in (("rushes", 1), ("title", stem), ("code", code))}
 
 
-Cell = tuple[str, Place]
+def _merge(result: Composed, beside: Composed) -> None:
+    result.issues += beside.issues
+    if beside.root is None or result.root is None:
+        result.root = None
+        return
+    if not isinstance(beside.root.value, dict):
+        result.issues.append(beside.root.issue((), "The board beside a shot list is a mapping of keys to values"))
+        return
+    if "shots" in beside.root.value:
+        shots = beside.root.value.pop("shots")
+        result.issues.append(shots.issue(("shots",), "The shots stand in the shot list, not here"))
+    result.root.value.update(beside.root.value)
 
 
-def _rows(text: str, name: str) -> Iterator[tuple[int, list[Cell]]]:
+def _separator(line: str) -> str:
+    """The separator that makes the most column names of the first line, so that one inside a prompt never counts."""
+
+    def known(separator: str) -> int:
+        return sum(cell.strip().strip('"') in COLUMNS for cell in line.split(separator))
+
+    return max(",;\t", key=known)
+
+
+def _rows(text: str, name: str, issues: list[Issue]) -> Iterator[Row]:
     """The rows with the place of every cell; blank lines are passed over."""
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    line = 1
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                yield line, list(_placed(row, line))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise SpecError([Issue(name, reader.line_num, 1, "", f"This is not CSV: {error}")]) from None
+    said = _SEPARATOR_LINE.match(text)
+    at, line, start = (said.end(), 2, said.end()) if said else (0, 1, 0)
+    separator = said[1] if said else _separator(text.partition("\n")[0].strip("\r"))
+    bare = re.compile(f"[^{separator}\r\n]*")
+    row: Row = []
+    while at < len(text):
+        place = (line, at - start + 1)
+        cell, end = _cell(text, at, bare, Node(name, *place, None), issues)
+        row.append(Node(name, *place, cell))
+        newlines = text.count("\n", at, end)
+        if newlines:
+            line, start = line + newlines, text.rfind("\n", at, end) + 1
+        at = end
+        if text[at : at + 1] == separator:
+            at += 1
+            if at == len(text):
+                row.append(Node(name, line, at - start + 1, ""))
+            continue
+        yield from _told(row)
+        row = []
+        at += 2 if text[at : at + 2] == "\r\n" else 1
+        line, start = line + 1, at
+    yield from _told(row)
 
 
-def _placed(row: list[str], line: int) -> Iterator[Cell]:
-    column = 1
-    for cell in row:
-        yield cell, (line, column)
-        quoted = any(one in cell for one in ',;\t"\n')
-        line += cell.count("\n")
-        column = 1 if "\n" in cell else column
-        column += len(cell.rpartition("\n")[2]) + cell.count('"') + 2 * quoted + 1
+def _told(row: Row) -> Iterator[Row]:
+    if any(cell.value for cell in row):
+        yield row
 
 
-def _wrong_columns(name: str, header: list[Cell], names: list[str]) -> Iterator[Issue]:
-    for (_, (line, column)), word in zip(header, names, strict=True):
+def _cell(text: str, at: int, bare: re.Pattern[str], here: Node, issues: list[Issue]) -> tuple[str, int]:
+    """The text of the cell that begins at an offset, and the offset after it."""
+    if text[at] != '"':
+        found = bare.match(text, at)
+        return (found[0].strip(), found.end()) if found else ("", at)
+    quoted = _QUOTED.match(text, at)
+    if quoted is None:
+        issues.append(here.issue((), "This quote is not closed", 'write "" for a quote inside a quoted cell'))
+        return "", len(text)
+    after = bare.match(text, quoted.end())
+    if after and after[0].strip():
+        issues.append(here.issue((), "Text follows the closing quote", 'write "" for a quote inside a quoted cell'))
+    return quoted[1].replace('""', '"').strip(), after.end() if after else quoted.end()
+
+
+def _columns(header: Row, issues: list[Issue]) -> list[str]:
+    names = [cell.value for cell in header]
+    for index, cell in enumerate(header):
+        word = cell.value
         if word not in COLUMNS:
-            near = get_close_matches(word, COLUMNS, 1)
-            hint = f'did you mean "{near[0]}"?' if near else f"columns are {', '.join(COLUMNS)}"
-            yield Issue(name, line, column, word, "There is no such column", hint)
-        elif names.count(word) > 1:
-            yield Issue(name, line, column, word, "This column stands here twice")
-    for word in ("id", "still"):
-        if word not in names:
-            yield Issue(name, 1, 1, word, "Column required")
+            hint = did_you_mean(word, COLUMNS) or f"columns are {', '.join(COLUMNS)}"
+            issues.append(cell.issue((shown(word),), "There is no such column", hint))
+        elif word in names[:index]:
+            issues.append(cell.issue((word,), "This column stands here twice"))
+    return names
 
 
-def _ragged(name: str, body: list[tuple[int, list[Cell]]], width: int) -> Iterator[Issue]:
-    if not body:
-        yield Issue(name, 1, 1, "shots", "The shot list has no shots")
-    for index, (_, row) in enumerate(body):
-        if len(row) > width:
-            line, column = row[width][1]
-            yield Issue(
-                name, line, column, f"shots.{index}", "This cell stands outside of every column", "quote commas"
-            )
+def _shot(columns: Sequence[str], row: Row, index: int, issues: list[Issue]) -> Node:
+    for cell in row[len(columns) :]:
+        if cell.value:
+            advice = "put a text that holds the separator in quotes"
+            issues.append(cell.issue(("shots", index), "This cell stands under no column", advice))
+    values: dict[str, Node] = {}
+    for name, cell in zip(columns, row, strict=False):
+        if cell.value and name in COLUMNS and name not in values:
+            cell.value = _READ.get(name, _text)(cell, ("shots", index, name), issues)
+            values[name] = cell
+    return Node(row[0].file, row[0].line, row[0].column, values)
 
 
-def _shot(names: list[str], row: list[Cell]) -> dict[str, Any]:
-    cells = {name: cell.strip() for name, (cell, _) in zip(names, row, strict=False)}
-    return {name: _READ.get(name, str)(cell) for name, cell in cells.items() if cell}
+Path = tuple[str | int, ...]
 
 
-def _whole(cell: str) -> object:
-    return int(cell) if _WHOLE.fullmatch(cell) else cell
+def _text(cell: Node, _path: Path, _issues: list[Issue]) -> Any:
+    return cell.value
 
 
-def _switch(cell: str) -> object:
-    return {
-        "true": True,
-        "yes": True,
-        "on": True,
-        "1": True,
-        "false": False,
-        "no": False,
-        "off": False,
-        "0": False,
-    }.get(cell.lower(), cell)
+def _whole(cell: Node, path: Path, issues: list[Issue]) -> Any:
+    if _WHOLE.fullmatch(cell.value):
+        return int(cell.value)
+    issues.append(cell.issue(path, f"Input should be a whole number, not {shown(cell.value)}"))
+    return REFUSED
 
 
-def _cuts(cell: str) -> object:
-    if cell.lower() == "auto":
-        return "auto"
-    return [_cut(part) for part in cell.split("|")]
+def _switch(cell: Node, path: Path, issues: list[Issue]) -> Any:
+    """Spreadsheets write TRUE and FALSE."""
+    if cell.value.lower() in {"true", "false"}:
+        return cell.value.lower() == "true"
+    hint = did_you_mean(cell.value, ("true", "false"))
+    issues.append(cell.issue(path, "Input should be true or false", hint))
+    return REFUSED
 
 
-def _cut(part: str) -> dict[str, Any]:
-    seconds, _, prompt = part.partition(":")
-    return {"duration": _whole(seconds.strip()), "prompt": prompt.strip()}
+def _elements(cell: Node, _path: Path, _issues: list[Issue]) -> Any:
+    return [Node(cell.file, cell.line, cell.column, name.strip()) for name in cell.value.split(";") if name.strip()]
 
 
-_READ: Mapping[str, Callable[[str], object]] = {
-    "duration": _whole,
-    "take": _whole,
-    "audio": _switch,
-    "cuts": _cuts,
-    "elements": lambda cell: [name.strip() for name in cell.split(";")],
-}
+def _cuts(cell: Node, path: Path, issues: list[Issue]) -> Any:
+    if ":" not in cell.value and "|" not in cell.value:
+        return cell.value
+    return [_cut(cell, part, (*path, number), issues) for number, part in enumerate(cell.value.split("|"))]
+
+
+def _cut(cell: Node, part: str, path: Path, issues: list[Issue]) -> Node:
+    """A part stands where its cell stands."""
+
+    def here(value: Any) -> Node:
+        return Node(cell.file, cell.line, cell.column, value)
+
+    found = _CUT.fullmatch(part)
+    if found is None or len(found[1]) > MAX_DIGITS:
+        issues.append(
+            cell.issue(path, "A part is its seconds, a colon and its prompt", "like 3:Drift across the field")
+        )
+        return here(REFUSED)
+    return here({"duration": here(int(found[1])), "prompt": here(found[2])})
+
+
+_READ: Mapping[str, Callable[[Node, Path, list[Issue]], Any]] = MappingProxyType(
+    {
+        "duration": _whole,
+        "take": _whole,
+        "audio": _switch,
+        "cuts": _cuts,
+        "elements": _elements,
+    }
+)

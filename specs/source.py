@@ -1,79 +1,55 @@
-"""Where things stand in a spec file: from a key path to a line and a column."""
+"""Where things stand in a spec: from a key path to a file, a line and a column."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-
-import yaml
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from specs.errors import Issue
+from specs.tree import REFUSED, Node, walk
 
-__all__ = ["Place", "Source"]
+__all__ = ["Source"]
 
-Place = tuple[int, int]
-"""Line and column, both from 1."""
+Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The nodes of one file. A CSV has no nodes: `cells` places its paths instead."""
+    """The tree of a spec. A shot list's tree has nodes of two files: of the list, and of the board beside it."""
 
     file: str
-    root: yaml.Node | None = None
-    cells: Mapping[tuple[str | int, ...], Place] = field(default_factory=dict)
-    index: dict[int, dict[str, tuple[yaml.Node, yaml.Node]]] = field(default_factory=dict)
+    root: Node
 
     def issue(self, path: Sequence[str | int], message: str, hint: str = "") -> Issue:
-        """A problem at `path`, or at its nearest ancestor that the file has."""
-        (line, column), walked = self.locate(path)
-        named = ".".join(map(str, walked if walked == tuple(path) else path))
-        return Issue(self.file, line, column, named, message, hint)
+        """A problem at `path`, shown at the nearest ancestor that the spec has (a key that is missing has no place)."""
+        return self.locate(path)[0].issue(path, message, hint)
 
-    def locate(self, path: Sequence[str | int]) -> tuple[Place, tuple[str | int, ...]]:
-        """The place of the deepest part of `path` that the file has, and the parts on the way that it has.
+    def locate(self, path: Sequence[str | int]) -> tuple[Node, tuple[str | int, ...]]:
+        """The deepest node on `path`, and the parts that led there.
 
-        Parts that the file does not have (a union's tag, a missing key) are stepped over.
+        Parts that the spec does not have, like the tag of a union, are stepped over.
         """
-        if self.root is None:
-            return self._cell(tuple(path))
-        node, mark = self.root, self.root.start_mark
-        walked: list[str | int] = []
+        node, walked = self.root, list[str | int]()
         for part in path:
-            step = self._step(node, part)
-            if step:
-                key, node = step
-                mark = key.start_mark
+            child = _child(node, part)
+            if child is not None:
+                node = child
                 walked.append(part)
-        return (mark.line + 1, mark.column + 1), tuple(walked)
+        return node, tuple(walked)
 
-    def _step(self, node: yaml.Node, part: str | int) -> tuple[yaml.Node, yaml.Node] | None:
-        if isinstance(node, yaml.MappingNode):
-            return self._keys(node).get(str(part))
-        if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            item = node.value[part]
-            return item, item
-        return None
+    def refused(self, path: Sequence[str | int]) -> bool:
+        """Whether what stands at `path` has been refused already, with a message of its own."""
+        return self.locate(path)[0].value is REFUSED
 
-    def _keys(self, node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        """The keys of a mapping, reckoned once: a board with ten thousand problems is still read in one pass."""
-        known = self.index.get(id(node))
-        if known is None:
-            known = self.index[id(node)] = {str(key.value): (key, value) for key, value in node.value}
-        return known
+    def paths_at(self, places: Sequence[tuple[int, int]]) -> list[Path]:
+        """What stands at each place of the spec's own file: the path of the last value that begins there or before."""
+        begins = sorted(((node.line, node.column), path) for path, node in walk(self.root) if node.file == self.file)
+        marks = [mark for mark, _ in begins]
+        return [begins[max(bisect_right(marks, place) - 1, 0)][1] if begins else () for place in places]
 
-    def _cell(self, path: tuple[str | int, ...]) -> tuple[Place, tuple[str | int, ...]]:
-        for length in range(len(path), 0, -1):
-            if path[:length] in self.cells:
-                return self.cells[path[:length]], path[:length]
-        return (1, 1), ()
 
-    def scalars(self) -> Iterator[yaml.ScalarNode]:
-        """Every scalar of the file, keys included."""
-        waiting = [self.root] if self.root is not None else []
-        while waiting:
-            node = waiting.pop()
-            if isinstance(node, yaml.ScalarNode):
-                yield node
-            elif isinstance(node, yaml.MappingNode):
-                waiting += [one for pair in node.value for one in pair]
-            elif isinstance(node, yaml.SequenceNode):
-                waiting += node.value
+def _child(node: Node, part: str | int) -> Node | None:
+    if isinstance(node.value, dict):
+        keys: dict[str | int, Node] = node.value
+        return keys.get(part)
+    items: list[Node] = node.value if isinstance(node.value, list) else []
+    return items[part] if isinstance(part, int) and part < len(items) else None

@@ -1,14 +1,29 @@
-"""The storyboard as its author writes it: frozen models that say what a field may be, and `requests()` with defaults applied."""
+"""The storyboard as its author writes it: frozen models, and `requests()` with defaults and style applied."""
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic.config import JsonDict
 
-from specs.money import Money, MoneyError
+from specs.fields import (
+    PROVIDERS,
+    Address,
+    Code,
+    CutPrompt,
+    CutSeconds,
+    Identifier,
+    MoneyText,
+    NegativePrompt,
+    Prompt,
+    Providers,
+    Seconds,
+    Style,
+    Take,
+    Title,
+)
 from specs.request import AUTO, CutRequest, ElementRequest, Mode, ShotRequest
+from specs.schema import schema_of
 
 __all__ = [
     "PROVIDERS",
@@ -19,84 +34,20 @@ __all__ = [
     "Shot",
     "Storyboard",
     "json_schema",
+    "styled",
 ]
 
-PROVIDERS = ("animatic", "shortapi", "sjinn")
-PROMPT_MAX, CUT_PROMPT_MAX = 2500, 512
-SECONDS = (3, 15)
-_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
-_ADDRESS = re.compile(r"(https|s3|gs|gcs|abfs|abfss|az)://[^\s]+")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
-
-def _refuse(message: str, **facts: Any) -> PydanticCustomError:
-    return PydanticCustomError("rushes", message, facts or None)
-
-
-def _money(value: object) -> object:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise _refuse('Write the amount with its unit, like "12.00 USD"')
-    if not isinstance(value, str):
-        return value
-    try:
-        money = Money.parse(value)
-    except MoneyError as error:
-        raise _refuse("{reason}", reason=str(error)) from error
-    if money.unit != "USD" and not money.unit.endswith("-credits"):
-        raise _refuse('The unit should be USD or a provider\'s credits, like "4000 sjinn-credits"')
-    return money
-
-
-def _identifier(value: str) -> str:
-    if _DEVICES.fullmatch(value) or value.endswith("."):
-        raise _refuse("No file can be named like that on every system")
-    return value
-
-
-def _not_blank(value: str) -> str:
-    if not value.strip():
-        raise _refuse("Say what should be seen: this is blank")
-    return value
-
-
-def _address(value: str) -> str:
-    """A path beside the spec, or an address of one of the allowed kinds; no chained ones (S04)."""
-    if "::" in value or (_SCHEME.match(value) and not _ADDRESS.fullmatch(value)):
-        raise _refuse("Use a path beside the spec, or an https, s3, gs or abfs address")
-    if value.startswith(("/", "\\", "~")) or "\\" in value or "\0" in value:
-        raise _refuse("Keep stills beside the spec and write a relative path with forward slashes")
-    return _not_blank(value)
-
-
-def _providers(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _each_once(value: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(value)) != len(value):
-        raise _refuse("Each provider should be named once")
-    return value
+def styled(prompt: str, style: str) -> str:
+    """The prompt, then the style as one more clause."""
+    said, style = prompt.strip(), style.strip()
+    if not style:
+        return said
+    return f"{said} {style}" if said.endswith((".", "!", "?", ",", ";", ":")) else f"{said}, {style}"
 
 
 def _cuts_kind(value: object) -> str:
     return "auto-cuts" if isinstance(value, str) else "cut-list"
-
-
-_MONEY = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]{1,6})? (USD|[a-z]+-credits)$", "examples": ["12.00 USD"]}
-MoneyText = Annotated[Money, BeforeValidator(_money), WithJsonSchema(_MONEY)]
-Identifier = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z",
-        json_schema_extra={"pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"},
-    ),
-    AfterValidator(_identifier),
-]
-Address = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_address)]
-Seconds = Annotated[int, Field(ge=SECONDS[0], le=SECONDS[1])]
-Prompt = Annotated[str, Field(max_length=PROMPT_MAX), AfterValidator(_not_blank)]
-NegativePrompt = Annotated[str, Field(max_length=PROMPT_MAX)]
-Take = Annotated[int, Field(ge=1, le=999)]
 
 
 class _Part(BaseModel):
@@ -123,8 +74,8 @@ class Element(_Part):
 class Cut(_Part):
     """A part of a multi-shot shot."""
 
-    duration: Annotated[int, Field(ge=1, le=SECONDS[1])] = Field(description="Whole seconds.")
-    prompt: Annotated[str, Field(max_length=CUT_PROMPT_MAX), AfterValidator(_not_blank)]
+    duration: CutSeconds = Field(description="Whole seconds.")
+    prompt: CutPrompt = Field(description="The motion in this part.", examples=["Push into the spiral"])
 
 
 class Defaults(_Part):
@@ -140,17 +91,33 @@ CutList = Annotated[tuple[Cut, ...], Field(strict=False, min_length=1, max_lengt
 Cuts = Annotated[
     Annotated[Literal["auto"], Tag("auto-cuts")] | Annotated[CutList, Tag("cut-list")], Discriminator(_cuts_kind)
 ]
+_CUTS_HAVE_PROMPTS: JsonDict = {
+    "if": {"properties": {"cuts": {"type": "array"}}, "required": ["cuts"]},
+    "then": {},
+    "else": {"required": ["prompt"]},
+}
 
 
 class Shot(_Part):
     """One shot: a still, what happens to it, and for how long."""
 
+    model_config = ConfigDict(json_schema_extra=_CUTS_HAVE_PROMPTS)
+
     id: Identifier = Field(description="Names the shot and its files.", examples=["SH010", "SQ010_SH020"])
-    still: Address = Field(description="The start picture: a path beside the spec, or an https/s3/gs/abfs address.")
-    prompt: Prompt | None = Field(None, description="The motion. May be left out where `cuts` is a list.")
+    still: Address = Field(
+        description="The start picture: a path beside the spec, or an https/s3/gs/abfs address.",
+        examples=["stills/rocket.jpg"],
+    )
+    prompt: Prompt | None = Field(
+        None,
+        description="The motion. May be left out where `cuts` is a list.",
+        examples=["Slow push in as the engines light"],
+    )
     end_still: Address | None = Field(None, description="The picture that the shot ends on.")
     negative_prompt: NegativePrompt | None = Field(
-        None, description="What should not be seen; an empty text takes the board's default back."
+        None,
+        description="What should not be seen; an empty text takes the board's default back.",
+        examples=["text, watermark"],
     )
     duration: Seconds | None = Field(None, description="Whole seconds, 3 to 15; with a list of cuts, their sum.")
     mode: Mode | None = Field(None, description="std, or the dearer pro.")
@@ -162,63 +129,39 @@ class Shot(_Part):
     take: Take = Field(1, description="Raise it to ask for a new take.")
 
 
-def _code(value: str) -> str:
-    if _DEVICES.fullmatch(value):
-        raise _refuse("No folder can be named like that on every system")
-    return value
-
-
 class Storyboard(_Part):
     """A board: what every shot shares, and the shots in their order."""
 
     rushes: Literal[1] = Field(description="The version of this format.")
-    title: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_not_blank)]
-    code: Annotated[
-        str,
-        Field(pattern=r"^[A-Z0-9_-]{1,32}\z", json_schema_extra={"pattern": "^[A-Z0-9_-]{1,32}$"}),
-        AfterValidator(_code),
-    ] = Field(description="Names folders and files.", examples=["LIFTOFF"])
-    provider: Annotated[
-        tuple[Literal["animatic", "shortapi", "sjinn"], ...],
-        Field(strict=False, min_length=1, max_length=3),
-        BeforeValidator(_providers, json_schema_input_type=str | list[str]),
-        AfterValidator(_each_once),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"enum": list(PROVIDERS)},
-                    {"type": "array", "items": {"enum": list(PROVIDERS)}, "minItems": 1, "uniqueItems": True},
-                ]
-            }
-        ),
-    ] = Field(("animatic",), description="One name, or a list in order of preference.")
-    budget: Budget | None = None
-    style: Annotated[str, Field(max_length=1000)] = Field("", description="Appended to every prompt.")
-    defaults: Defaults = Defaults()
-    elements: dict[Identifier, Element] = Field(default_factory=dict)
-    shots: Annotated[tuple[Shot, ...], Field(strict=False, min_length=1, max_length=10_000)]
+    title: Title = Field(description="What people call the board.", examples=["Liftoff"])
+    code: Code = Field(description="Names folders and files.", examples=["LIFTOFF"])
+    provider: Providers = Field(("animatic",), description="One name, or a list in order of preference.")
+    budget: Budget | None = Field(None, description="What the board may cost.")
+    style: Style = Field("", description="Appended to every prompt.", examples=["35mm film, soft light"])
+    defaults: Defaults = Field(default_factory=Defaults, description="What a shot has where it does not say otherwise.")
+    elements: dict[Identifier, Element] = Field(
+        default_factory=dict, description="Subjects that should look the same in several shots, by name."
+    )
+    shots: Annotated[tuple[Shot, ...], Field(strict=False, min_length=1, max_length=10_000)] = Field(
+        description="The shots, in the order of the reel."
+    )
 
     def requests(self) -> tuple[ShotRequest, ...]:
         """Every shot with defaults and style applied: what providers are asked for."""
         return tuple(self._request(index, shot) for index, shot in enumerate(self.shots))
 
     def _request(self, index: int, shot: Shot) -> ShotRequest:
-        cuts = shot.cuts
-        listed = (
-            tuple(CutRequest(cut.duration, self._styled(cut.prompt)) for cut in cuts)
-            if isinstance(cuts, tuple)
-            else None
-        )
+        listed = self._listed(shot)
         return ShotRequest(
             index=index,
             shot=shot.id,
             take=shot.take,
-            prompt=self._styled(shot.prompt) if shot.prompt else "",
+            prompt=styled(shot.prompt, self.style) if shot.prompt else "",
             negative_prompt=self._negative(shot),
             duration=sum(cut.duration for cut in listed) if listed else shot.duration or self.defaults.duration,
             mode=shot.mode or self.defaults.mode,
             audio=self.defaults.audio if shot.audio is None else shot.audio,
-            cuts=listed or (AUTO if cuts == AUTO else None),
+            cuts=listed or (AUTO if shot.cuts == AUTO else None),
             still=shot.still,
             end_still=shot.end_still,
             elements=tuple(
@@ -227,21 +170,15 @@ class Storyboard(_Part):
             ),
         )
 
+    def _listed(self, shot: Shot) -> tuple[CutRequest, ...]:
+        cuts = shot.cuts if isinstance(shot.cuts, tuple) else ()
+        return tuple(CutRequest(cut.duration, styled(cut.prompt, self.style)) for cut in cuts)
+
     def _negative(self, shot: Shot) -> str | None:
         said = self.defaults.negative_prompt if shot.negative_prompt is None else shot.negative_prompt
-        return (said or "").strip() or None
-
-    def _styled(self, prompt: str) -> str:
-        """The prompt, then the style as another clause."""
-        style = self.style.strip()
-        return f"{prompt.strip().rstrip(',')}, {style}" if style else prompt.strip()
+        return said or None
 
 
 def json_schema() -> Mapping[str, Any]:
-    """The JSON Schema (2020-12) of a storyboard file, for editors and other tools."""
-    schema = Storyboard.model_json_schema(mode="validation")
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Rushes storyboard",
-        **{key: value for key, value in schema.items() if key != "title"},
-    }
+    """The JSON Schema (draft 7, the one that editors know best) of a storyboard file."""
+    return schema_of(Storyboard, title="Rushes storyboard")
