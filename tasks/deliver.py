@@ -70,7 +70,7 @@ def _make(folder: Path, report: RunReport, plan_document: dict[str, Any]) -> Ite
     reel = make_reel([_part(report, row) for row in report.rows], folder / "reel.mp4")
     make_contact_sheet(report, folder / "contact.jpg")
     timelines = make_timelines(report, reel, folder)
-    make_review(report, folder / "report.html")
+    make_review(report, folder / "report.html", files=[path.name for path in folder.iterdir()])
     yield from (folder / "reel.mp4", folder / "contact.jpg", *timelines, folder / "report.html")
 
 

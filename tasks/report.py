@@ -81,7 +81,7 @@ def _encodable(text: str) -> str:
 
 def frame(rows: Sequence[Row]) -> "pd.DataFrame":
     """The rows as they are written, money as decimal text and moments as ISO 8601."""
-    import pandas as pd  # noqa: PLC0415 - half a second that no other command should pay
+    import pandas as pd
 
     return pd.DataFrame([_cells(row) for row in rows], columns=list(COLUMNS), dtype=object)
 
@@ -101,7 +101,7 @@ def _micros(row: Row) -> dict[str, Any]:
 
 def totals(rows: Sequence[Row]) -> Totals:
     """Sums over the rows, exact to a millionth; quotes and bills of reused takes are not this run's."""
-    import pandas as pd  # noqa: PLC0415 - as in `frame`
+    import pandas as pd
 
     own = ["quoted", "billed", "reserved", "in_doubt"]
     worth = [f"{name}_usd" for name in own]
@@ -154,7 +154,7 @@ def costs_json(report: RunReport) -> bytes:
         "shots": [_cells(row) for row in report.rows],
         "warnings": [without_secrets(warning) for warning in report.warnings],
     }
-    return (json.dumps(document, indent=2) + "\n").encode()
+    return (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
 
 
 def costs_parquet(report: RunReport) -> bytes:
@@ -164,11 +164,11 @@ def costs_parquet(report: RunReport) -> bytes:
         SetupProblem: when the extra `parquet` is not installed.
     """
     try:
-        import pyarrow as pa  # noqa: PLC0415 - an extra
-        import pyarrow.parquet as pq  # noqa: PLC0415 - an extra
+        import pyarrow as pa
+        import pyarrow.parquet as pq
     except ImportError as error:
         raise SetupProblem("Parquet needs pyarrow", "pip install 'rushes[parquet]'") from error
-    import pandas as pd  # noqa: PLC0415 - as in `frame`
+    import pandas as pd
 
     kinds = dict.fromkeys(("quoted", "billed", "usd"), pa.decimal128(18, 6))
     kinds |= dict.fromkeys(("submitted_at", "finished_at"), pa.timestamp("us", tz="UTC"))

@@ -31,6 +31,7 @@ _FILES = {
     "reel.fcpxml": "FCPXML",
     "costs.csv": "Costs (CSV)",
     "costs.json": "Costs (JSON)",
+    "costs.parquet": "Costs (Parquet)",
     "plan.json": "Plan",
 }
 _TILES = (
