@@ -30,11 +30,15 @@ CheckShot = Callable[[ShotRequest, Sequence[str], Checking], Coroutine[Any, Any,
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Which board, on which providers (the board's own when empty), and the shots that a person wants anew, with the reason."""
+    """Which board, on which providers (the board's own when empty), and the shots that a person wants anew, with the reason.
+
+    `confined`: the board came from a stranger, so its local stills must lie in its own folder.
+    """
 
     spec: str
     providers: tuple[str, ...] = ()
     retakes: Mapping[str, str] = field(default_factory=dict)
+    confined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,9 @@ async def check_board(
         SpecError: every still that cannot be used, and every shot that no listed provider can do, at its place.
     """
     providers = check_providers(loaded, ask.providers)
-    checking = Checking(loaded.spec, production.cache("cache", "stills"), production.rules(), production.wire)
+    checking = Checking(
+        loaded.spec, production.cache("cache", "stills"), production.rules(confined=ask.confined), production.wire
+    )
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(check(one, providers, checking)) for one in _requests(production, loaded, ask)]
     checked = [one.result() for one in running]

@@ -1,7 +1,7 @@
 """Render: the flow that turns a storyboard into rushes."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -74,17 +74,20 @@ async def render_ask(
     wish: Wish,
     *,
     loaded: LoadedBoard | None = None,
-    waits: Callable[[Plan, NeedsApproval], None] | None = None,
+    vet: Callable[[Plan], None] | None = None,
+    waits: Callable[[Plan, NeedsApproval], Awaitable[None]] | None = None,
 ) -> "State[Any]":
     """Plan, pass the gate, shoot. Where a person must decide, everything is closed before the run suspends.
 
-    `waits` is told before a deployment's run suspends. After the resume the flow runs again from its start, so the
+    `vet` may refuse the plan, and `waits` is told before a deployment's run suspends. After the resume the flow runs again from its start, so the
     decision is held against the plan as it is then.
     """
     settings = await load_settings()
     async with Production.open(settings, watcher=WATCHER.get()) as production:
         production.ledger.recover(owner())
         plan = await make_plan(production, ask, loaded=loaded or load_board(ask.spec), check=_validate)
+        if vet is not None:
+            vet(plan)
         approval = gate(plan, production.ledger, wish)
         if isinstance(approval, Approval) or in_deployment():
             check_ready(production, plan)
@@ -93,7 +96,7 @@ async def render_ask(
     if not in_deployment():
         return Failed(name="Not approved", message=f"{approval.total} to be approved", data=None)
     if waits is not None:
-        waits(plan, approval)
+        await waits(plan, approval)
     verdict = await ask_person(plan, approval)
     async with Production.open(settings, watcher=WATCHER.get()) as production:
         return _final(await render_plan(production, plan, judged(plan, production.ledger, verdict)))

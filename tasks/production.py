@@ -124,9 +124,10 @@ class Production:
             raise SetupProblem(f"{provider} needs a key", f"Set {name} in the environment or in .env.")
         return template.format(key=key.get_secret_value())
 
-    def rules(self, base_url: str = "") -> AddressRules:
+    def rules(self, base_url: str = "", *, confined: bool = False) -> AddressRules:
         """Which addresses may be fetched: private ones only by the setting, or from a provider that is itself on loopback."""
-        return AddressRules(allow_private=self.settings.allow_private_urls or on_loopback(base_url))
+        allowed = self.settings.allow_private_urls or on_loopback(base_url)
+        return AddressRules(allow_private=allowed, confined=confined)
 
     def cache(self, *parts: str) -> Path:
         """A folder under the installation's home, made when missing."""

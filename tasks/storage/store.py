@@ -111,6 +111,19 @@ class Store:
         path = readable(path)
         return self._persist(lambda: self._backend.size(path)) is not None
 
+    def size(self, path: str) -> int | None:
+        """Bytes of the file at `path`; None where none stands."""
+        path = readable(path)
+        return self._persist(lambda: self._backend.size(path))
+
+    def remove(self, path: str) -> None:
+        """Take away the file at `path`; nothing happens where none stands."""
+        path = readable(path)
+        try:
+            self._persist(lambda: self._backend.remove(path))
+        except Missing:
+            return
+
     def fetch(self, path: str, to: Path) -> None:
         """Copy the bytes at `path` to the local file `to`, which appears whole or not at all."""
         path = readable(path)
