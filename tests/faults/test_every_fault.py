@@ -85,7 +85,7 @@ def _agree(report: RunReport, intent: Intent, account: Account) -> None:
         known = intent.job_id == job.job_id
         assert known or intent.state is DOUBT, "a paid job that nobody names"
         booked = intent.reserved.amount + intent.settled.amount
-        assert job.net <= booked or intent.state is FAILED, (job.net, booked)
+        assert job.billed - job.refunded <= booked, "billed beyond what is reserved and settled"
         if intent.state is STORED:
             assert intent.settled.amount == Decimal(job.billed)
     assert (report.exit_code == 0) == (intent.state is STORED and not _overbilled(intent))
