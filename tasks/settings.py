@@ -13,7 +13,15 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from specs.money import USD, Money
 from tasks.errors import SetupProblem
 
-__all__ = ["Account", "Settings", "calm_prefect", "override"]
+__all__ = [
+    "Account",
+    "Settings",
+    "calm_prefect",
+    "override",
+    "prefect_api",
+    "prefect_server_environment",
+    "serving_prefect",
+]
 
 
 def _money(value: object) -> object:
@@ -140,3 +148,40 @@ def calm_prefect() -> None:
 def override(values: Mapping[str, str]) -> None:
     """Set settings for this process and its children; an empty value counts as unset (a rehearsal's sandbox)."""
     os.environ.update(values)
+
+
+_BATCHED = {
+    f"PREFECT_SERVER_SERVICES_{service}_{size}": "200"
+    for service in ("TASK_RUN_RECORDER", "EVENT_PERSISTER")
+    for size in ("BATCH_SIZE", "READ_BATCH_SIZE")
+} | {
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "200",
+}
+"""A fourth to a sixth of the server's CPU for the same flow runs, measured on Prefect 3.8.8."""
+
+
+def prefect_server_environment() -> dict[str, str]:
+    """The environment of a Prefect server that Rushes starts; what the user has set stays."""
+    quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    return {**_BATCHED, **quiet, **os.environ}
+
+
+def prefect_api() -> str | None:
+    """The address of the Prefect API that the environment names."""
+    return os.environ.get("PREFECT_API_URL") or None
+
+
+def serving_prefect(api_url: str) -> None:
+    """Point this process and the flow runs that it starts at a server, before Prefect is imported.
+
+    Results are JSON, never pickles (S23); the heartbeat lets the server tell a dead run from a long one.
+    """
+    os.environ["PREFECT_API_URL"] = api_url
+    for name, value in {
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "DO_NOT_TRACK": "1",
+    }.items():
+        os.environ.setdefault(name, value)

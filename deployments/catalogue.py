@@ -1,0 +1,62 @@
+"""The deployments: what can be run from the Prefect UI, by a schedule, or by a drop. `prefect.yaml` says the same for work pools."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import RunnerDeployment
+from prefect.flows import Flow
+from prefect.schedules import Cron, Interval, Schedule
+from prefect.types.entrypoint import EntrypointType
+
+from flows.drop import drop
+from flows.render import render
+from flows.standing import collect
+
+__all__ = ["COLLECT_EVERY", "deployments"]
+
+COLLECT_EVERY = timedelta(minutes=5)
+SWEEP_AT = "0 2 * * *"
+RENDERS_AT_ONCE = 8
+
+
+async def deployments(*, collect_every: timedelta = COLLECT_EVERY) -> Sequence[RunnerDeployment]:
+    """The four of them, each named like its flow."""
+    return [
+        await _deployment(render, "Render a storyboard.", tags=("rushes",), at_once=RENDERS_AT_ONCE),
+        await _deployment(
+            drop,
+            "Render what was dropped in the inbox; every night, whatever still lies there.",
+            tags=("rushes", "unattended"),
+            at_once=RENDERS_AT_ONCE,
+            schedule=Cron(SWEEP_AT, timezone="UTC"),
+        ),
+        await _deployment(
+            collect,
+            "Pick up paid results that are late, held or in doubt. Buys nothing.",
+            tags=("rushes", "unattended"),
+            at_once=1,
+            schedule=Interval(collect_every),
+            strategy=ConcurrencyLimitStrategy.CANCEL_NEW,
+        ),
+    ]
+
+
+async def _deployment(
+    flow: Flow[Any, Any],
+    description: str,
+    *,
+    tags: Sequence[str],
+    at_once: int,
+    schedule: Schedule | None = None,
+    strategy: ConcurrencyLimitStrategy = ConcurrencyLimitStrategy.ENQUEUE,
+) -> RunnerDeployment:
+    return await flow.ato_deployment(
+        flow.name,
+        description=description,
+        tags=list(tags),
+        schedule=schedule,
+        concurrency_limit=ConcurrencyLimitConfig(limit=at_once, collision_strategy=strategy),
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )

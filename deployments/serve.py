@@ -1,0 +1,150 @@
+"""`rushes serve`: the deployments, the drop watcher and the callback receiver in one process, with a Prefect server if need be."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+from deployments.ending import stop_on_signals
+from deployments.prefect_server import OwnServer, healthy
+from tasks.errors import RushesError, SetupProblem
+from tasks.settings import Settings, prefect_api, serving_prefect
+
+__all__ = ["main"]
+
+EXAMPLE = """\
+example: watch a folder, and run what is dropped there or started in the UI at http://127.0.0.1:4200
+  RUSHES_INBOX=./inbox rushes serve
+
+With PREFECT_API_URL set, the server there is used; without it, a server of our own runs as long as this command.
+Callbacks are received when RUSHES_CALLBACK_URL is set: point it at --callback-port through your own proxy or tunnel.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until Ctrl-C or SIGTERM; the exit code is 0 then, 2 for a wrong option, 7 where something cannot be set up."""
+    options = _parser().parse_args(argv)
+    try:
+        asyncio.run(_Service(options).run())
+    except RushesError as error:
+        _say(f"rushes serve: {error}")
+        if error.hint:
+            _say(f"  {error.hint}")
+        if options.json:
+            _print({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rushes serve",
+        description="Serve the deployments (render, drop, collect, costs), the drop watcher and the callback receiver.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--port", type=_port, default=4200, help="of a Prefect server of our own (default: 4200)")
+    add("--callback-port", type=_port, default=4280, help="of the callback receiver (default: 4280)")
+    add("--callback-host", default="127.0.0.1", help="where it listens (default: 127.0.0.1)")
+    add("--limit", type=int, default=8, help="runs at once in this process (default: 8)")
+    add("--steady", type=float, default=2.0, help="seconds for which a drop must keep still (default: 2)")
+    add("--every", type=float, help="seconds between full looks at the inbox (default: 30, or 10 for a bucket)")
+    add("--json", action="store_true", help="print one JSON document with the addresses, then stay up")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 65_536:
+        raise ValueError(text)
+    return port
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _print(document: dict[str, Any]) -> None:
+    print(json.dumps(document), flush=True)  # noqa: T201
+
+
+class _Service:
+    """Everything that one `rushes serve` runs, started in order and ended in the opposite one."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until a signal."""
+        settings = Settings.load()
+        stop_on_signals(self._stop)
+        async with AsyncExitStack() as ending:
+            api_url = await self._server(ending)
+            serving_prefect(api_url)
+            await self._installed()
+            await self._serving(ending)
+            parts = await self._beside(ending, settings)
+            self._announce(api_url, settings, parts)
+            await self._stop.wait()
+            _say("ending: runs under way finish what they have sent, and go on at the next start")
+
+    async def _server(self, ending: AsyncExitStack) -> str:
+        given = prefect_api()
+        if given is not None:
+            if not await asyncio.to_thread(healthy, given):
+                raise SetupProblem(f"no Prefect server answers at {given}", "Start it, or unset PREFECT_API_URL.")
+            return given
+        server = OwnServer(self._options.port, _say)
+        await server.start()
+        ending.push_async_callback(server.stop)
+        self._beside_task(ending, server.keep())
+        return server.url
+
+    def _beside_task(self, ending: AsyncExitStack, running: Any) -> None:
+        task = asyncio.ensure_future(running)
+
+        async def ended() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        ending.push_async_callback(ended)
+
+    async def _installed(self) -> None:
+        from deployments.automations import install
+
+        await install()
+
+    async def _serving(self, ending: AsyncExitStack) -> None:
+        from deployments.serving import Serving
+
+        serving = Serving(self._options.limit)
+        await serving.start()
+        stop_on_signals(self._stop)
+        ending.push_async_callback(serving.stop)
+
+    async def _beside(self, ending: AsyncExitStack, settings: Settings) -> dict[str, str | None]:
+        """The watcher and the receiver, each where its setting is there."""
+        from deployments.watcher import watch
+
+        if settings.inbox:
+            steady, every = self._options.steady, self._options.every
+            self._beside_task(ending, watch(settings.inbox, self._stop, steady=steady, every=every))
+        return {"inbox": settings.inbox, "callbacks": None}
+
+    def _announce(self, api_url: str, settings: Settings, parts: dict[str, str | None]) -> None:
+        ui = api_url.removesuffix("/api")
+        document = {"api_url": api_url, "ui_url": ui, "store": settings.store, **parts}
+        if self._options.json:
+            _print(document)
+        _say(f"Prefect    {ui}")
+        _say(f"inbox      {parts['inbox'] or 'none: set RUSHES_INBOX to watch a folder or bucket'}")
+        _say(f"callbacks  {parts['callbacks'] or 'none: every outcome that stays unknown waits for a person'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
