@@ -46,7 +46,7 @@ _NEVER_4 = _networks(
     "224.0.0.0/4",
     "240.0.0.0/4",
 )
-# Outside 2000::/3 nothing is public; inside it: IETF assignments with Teredo and ORCHID, documentation, 6to4.
+# Outside 2000::/3 nothing is public (IPv4-mapped and NAT64 lie there too); inside it: IETF assignments with Teredo and ORCHID, documentation, 6to4.
 _PUBLIC_6 = ip_network("2000::/3")
 _NEVER_6 = _networks("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
 
@@ -172,7 +172,7 @@ def _is_private(address: Address) -> bool | None:
         if any(address in network for network in _NEVER_4):
             return None
         return any(address in network for network in _PRIVATE)
-    if address.scope_id or address.ipv4_mapped is not None:
+    if address.scope_id:
         return None
     if any(address in network for network in _PRIVATE):
         return True

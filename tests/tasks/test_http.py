@@ -126,6 +126,20 @@ async def test_every_exception_of_the_library_is_sorted(kind: type[Exception]) -
     await wire.close()
 
 
+class _HalfSent(httpx.AsyncBaseTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.extensions["trace"]("http11.send_request_headers.complete", {})
+        raise httpx.LocalProtocolError("too much data for the announced length")
+
+
+async def test_a_protocol_error_of_ours_after_the_head_is_a_doubt() -> None:
+    """Once the head is out the server may act, whoever broke the rules."""
+    wire = Wire(clock=SystemClock(), mounts={"scripted://": _HalfSent()})
+    with pytest.raises(Unanswered):
+        await wire.create(Request("POST", "scripted://host/path", {}), auth=KEY, deadline=5)
+    await wire.close()
+
+
 async def test_an_unforeseen_error_of_a_create_is_a_doubt() -> None:
     """What nobody thought of leaves the outcome unknown, and its text stays inside."""
     wire = Wire(clock=SystemClock(), mounts={"scripted://": _Raising(ValueError(f"while sending {KEY}"))})
