@@ -1,0 +1,115 @@
+"""The invariants I1 to I10, read from the ledger and held against the oracle's truth."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+from flows.collect import Collected, exit_code
+from tasks.exits import ExitCode
+from tasks.ledger import Intent, IntentState
+from tasks.production import Production
+from tests.proof.oracle import Job
+from tests.proof.stage import CANARY, Stage
+
+__all__ = ["violations"]
+
+S = IntentState
+LISTED = {S.IN_DOUBT, S.STALLED, S.RESULT_HELD, S.FAILED_UNSETTLED, S.FAILED_FINAL, S.ABANDONED, S.SUBMITTED, S.SUCCEEDED}
+"""Where an accepted job may rest without its clip: each is named in the report or by `rushes doubts`."""
+
+
+def violations(stage: Stage, production: Production, collected: Sequence[Collected]) -> list[tuple[str, str]]:
+    """What is wrong now, as kind and sentence."""
+    intents = production.ledger.intents()
+    return [
+        *_accepted_once(stage),
+        *_nothing_lost(stage, intents),
+        *(("books", problem) for problem in production.ledger.verify()),
+        *_money(stage, intents),
+        *_nothing_leaks(stage),
+        *_no_strays(stage, intents),
+        *_exit(stage, intents, collected),
+    ]
+
+
+def _accepted_once(stage: Stage) -> Iterator[tuple[str, str]]:
+    """I1: a shot is accepted once, and once more for each decision that risked it."""
+    for request in stage.requests:
+        accepted = sum(create.accepted for create in stage.oracle.creates if create.shot == request.shot)
+        if accepted > 1 + stage.permits[request.shot]:
+            yield "double", f"{request.shot} was accepted {accepted} times"
+
+
+def _nothing_lost(stage: Stage, intents: Sequence[Intent]) -> Iterator[tuple[str, str]]:
+    """I2: every accepted job is stored whole, or named."""
+    by_job = {intent.job_id: intent for intent in intents if intent.job_id}
+    doubted = {intent.shot for intent in intents if intent.state is S.IN_DOUBT}
+    for job in stage.oracle.jobs.values():
+        intent = by_job.get(job.job_id)
+        if intent is None:
+            if job.shot not in doubted and not _second(stage, job):
+                yield "lost", f"{job.job_id} of {job.shot} is not in the ledger"
+        elif intent.state is S.STORED:
+            yield from _stored(stage, intent)
+        elif intent.state not in LISTED:
+            yield "lost", f"{job.job_id} of {job.shot} is {intent.state}"
+
+
+def _second(stage: Stage, job: Job) -> bool:
+    """A job that one request made beside another and that no reply has named: nobody can know of it."""
+    return stage.script.create[:1] == ("twice",) and not job.queries
+
+
+def _stored(stage: Stage, intent: Intent) -> Iterator[tuple[str, str]]:
+    artifact = intent.artifact
+    if artifact is None:
+        yield "lost", f"{intent.shot} is STORED without a clip"
+        return
+    path = stage.files / artifact.path
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != artifact.sha256:
+        yield "lost", f"{artifact.path} does not hold the clip of {intent.job_id}"
+    elif stage.oracle.served.get(intent.job_id or "") != artifact.sha256 and not artifact.suspect:
+        yield "lost", f"{artifact.path} is not what the provider made for {intent.job_id}"
+
+
+def _money(stage: Stage, intents: Sequence[Intent]) -> Iterator[tuple[str, str]]:
+    """I3 and I4 against the provider's account: never more owed than booked, and equal where the provider is honest."""
+    booked = sum((intent.reserved.amount + intent.settled.amount for intent in intents), Decimal(0))
+    owed = sum((job.net for job in stage.oracle.jobs.values()), Decimal(0))
+    if owed > booked and not any(_second(stage, job) for job in stage.oracle.jobs.values()):
+        yield "unreserved", f"the provider charges {owed}, the ledger has booked {booked}"
+    resting = {S.STORED, S.FAILED_FINAL, S.REJECTED, S.CANCELLED, S.RESULT_HELD}
+    if stage.script.exact and all(intent.state in resting for intent in intents) and owed != booked:
+        yield "books", f"the provider charged {owed}, the ledger says {booked}"
+    price = max((intent.quote.amount for intent in intents), default=Decimal(0))
+    if not stage.script.overbills and stage.script.exact and owed > price * stage.script.cap:
+        yield "overspend", f"{owed - price * stage.script.cap}"
+
+
+def _nothing_leaks(stage: Stage) -> Iterator[tuple[str, str]]:
+    """I8: neither the key nor a callback token is in any file."""
+    secrets = [CANARY.encode(), *(token.encode() for token in stage.rng.tokens)]
+    for folder in (stage.home, stage.files):
+        for path in folder.rglob("*"):
+            if path.is_file() and path.suffix != ".mp4":
+                content = path.read_bytes()
+                yield from (("leak", f"a secret is in {path.name}") for secret in secrets if secret in content)
+    if stage.oracle.authorized_files:
+        yield "leak", "the key went to the file host"
+
+
+def _no_strays(stage: Stage, intents: Sequence[Intent]) -> Iterator[tuple[str, str]]:
+    """I9: no clip under a final name that the ledger does not know."""
+    known = {intent.artifact.path for intent in intents if intent.artifact} | stage.foreign
+    for path in stage.files.rglob("*.mp4"):
+        name = path.relative_to(stage.files).as_posix()
+        if name not in known and not any(intent.state is S.SUCCEEDED for intent in intents):
+            yield "stray", f"{name} is in no artifact"
+
+
+def _exit(stage: Stage, intents: Sequence[Intent], collected: Sequence[Collected]) -> Iterator[tuple[str, str]]:
+    """I10: `collect` ends with 0 only where nothing is open."""
+    named = {S.IN_DOUBT, S.STALLED, S.RESULT_HELD, S.SUBMITTED, S.SUBMITTING, S.SUCCEEDED, S.FAILED_UNSETTLED}
+    unsettled = any(intent.state in named for intent in intents)
+    if (exit_code(collected) is ExitCode.OK) == unsettled:
+        yield "exit", f"exit code {exit_code(collected)} with {[intent.state.value for intent in intents]}"

@@ -1,0 +1,129 @@
+"""Every way in which a provider, a file host, a disk or a database misbehaves in the proof, by name."""
+
+from collections.abc import Iterator
+
+from tests.proof.oracle import Script
+
+__all__ = ["SCRIPTS"]
+
+
+def _lost_creates() -> Iterator[Script]:
+    for kind in ("lost", "closed", "reset", "timeout"):
+        for when in ("before", "after", "late"):
+            yield Script(f"create-{kind}-{when}", create=(f"{kind}:{when}",))
+    yield Script("create-cut", create=("cut:before",))
+    yield Script("create-twice-lost", create=("lost:after", "lost:before"), shots=2)
+    for status in (500, 502, 503, 504, 408, 409, 307, 301):
+        yield Script(f"http-{status}-before", create=(f"http:{status}",))
+        yield Script(f"http-{status}-after", create=(f"http:{status}-after",))
+    for kind in ("html", "unlisted"):
+        yield Script(f"{kind}-before", create=(f"{kind}:before",))
+        yield Script(f"{kind}-after", create=(f"{kind}:after",))
+
+
+def _definite_creates() -> Iterator[Script]:
+    for kind in ("refused-connection", "connect-timeout", "pool-timeout", "proxy"):
+        yield Script(kind, create=(kind,))
+        yield Script(f"{kind}-for-long", create=(kind,) * 5)
+    for after in ("", "2", "soon", "1000000000", "-5", "Sun, 01 Mar 2026 12:00:09 GMT"):
+        yield Script(f"http-429-{after or 'bare'}", create=(f"http:429-{after}",))
+    yield Script("queue-full", create=("queue-full", "queue-full"))
+    for status in (400, 401, 402, 403, 404, 413, 422):
+        yield Script(f"http-{status}", create=(f"http:{status}",), shots=2)
+    for kind in ("no-credit", "bad-key", "invalid", "moderation"):
+        yield Script(kind, create=(kind,), shots=2)
+
+
+def _odd_accepts() -> Iterator[Script]:
+    for what in ("empty", "null", "number", "list", "object"):
+        yield Script(f"id-{what}", create=(f"id:{what}",))
+    for kind in ("id-missing", "id-outside", "contradiction", "json-cut", "json-cut-end", "bom", "twin-keys"):
+        yield Script(kind, create=(kind,))
+    yield Script("empty-body", create=("empty-body",))
+    yield Script("body-breaks-off", create=("break",))
+    yield Script("id-of-another", create=("ok", "id-of-another"), shots=2)
+    for what in ("word", "negative", "nan", "huge", "comma", "number", "currency"):
+        yield Script(f"amount-{what}", create=(f"amount:{what}",))
+    yield Script("amount-missing", create=("amount-missing",))
+    yield Script("bill-1pct", create=("bill:1.01",), overbills=True)
+    yield Script("bill-30pct", create=("bill:1.3",), shots=2, overbills=True)
+    yield Script("bill-times-100", create=("bill:100",), shots=2, overbills=True, ends="any")
+    yield Script("double-accept", create=("twice",), exact=False)
+    yield Script("callback-first", create=("callback-first",))
+    yield Script("callback-then-lost", create=("callback-first:lost",))
+
+
+def _polls() -> Iterator[Script]:
+    for status in (404, 500, 502, 503, 429, 401, 403):
+        yield Script(f"query-{status}", query=(str(status),) * 2)
+    for kind in ("lost", "closed", "reset", "html", "cut", "no-data", "other-job"):
+        yield Script(f"query-{kind}", query=(kind,) * 2)
+    for kind in ("unknown-status", "null-status", "word-status", "backwards", "no-urls"):
+        yield Script(kind, query=("ok", kind, kind))
+    yield Script("never-found", query=("404",) * 12)
+    yield Script("failed-first", query=("ok", "failed-first"))
+
+
+def _ends() -> Iterator[Script]:
+    yield Script("stuck", job=("stuck",), ends="SUBMITTED")
+    yield Script("failed-refunded", job=("failed-refunded",), ends="FAILED_FINAL")
+    yield Script("failed-billed", job=("failed-billed",), ends="FAILED_FINAL")
+    yield Script("failed-silent", job=("failed",), ends="FAILED_FINAL")
+    yield Script("moderated", job=("moderated",), ends="FAILED_FINAL")
+
+
+def _files() -> Iterator[Script]:
+    for status in (403, 404, 410, 500, 503):
+        yield Script(f"file-{status}", file=(str(status),))
+    yield Script("file-410-for-ever", file=("410*",), ends="RESULT_HELD")
+    for kind in ("lost", "break", "cut-closed", "empty", "garbage"):
+        yield Script(f"file-{kind}", file=(kind,))
+    for kind in ("html", "json", "metadata"):
+        yield Script(f"file-{kind}", file=(kind,))
+    yield Script("file-short", file=("short",))
+    yield Script("file-garbage-for-ever", file=("garbage*",), ends="RESULT_HELD")
+
+
+def _disks() -> Iterator[Script]:
+    for kind in ("fail", "fail-after", "written-twice", "half", "denied", "foreign"):
+        yield Script(f"store-{kind}", store=(kind,))
+    yield Script("store-down", store=("fail",) * 6)
+    yield Script("receipt-fails", receipt=("fail",) * 5)
+    yield Script("locked-at-reserve", ledger=("K2:",))
+    yield Script("locked-at-accepted", ledger=("K12:",))
+    yield Script("locked-at-accepted-commit", ledger=("K12:COMMIT",))
+    yield Script("locked-at-succeeded", ledger=("K16:",))
+    yield Script("locked-at-stored", ledger=("K20:",))
+    yield Script("journal-full-before", ledger=("journal:K2",))
+    yield Script("journal-full-after", ledger=("journal:K10",))
+    yield Script("journal-full-and-locked", ledger=("journal:K10", "K10:"))
+
+
+def _budgets() -> Iterator[Script]:
+    yield Script("cap-for-one", shots=2, cap=1, ends="any")
+    yield Script("cap-for-one-lost", create=("lost:after",), shots=2, cap=1, ends="any")
+    yield Script("cap-for-one-refused", create=("invalid",), shots=2, cap=1, ends="any")
+
+
+def _sjinn() -> Iterator[Script]:
+    for kind in ("ok", "lost:after", "lost:before", "http:502-after", "contradiction", "id:empty", "no-credit"):
+        yield Script(f"sjinn-{kind.replace(':', '-')}", create=(kind,), provider="sjinn")
+    yield Script("sjinn-failed", job=("failed",), provider="sjinn", ends="FAILED_FINAL")
+
+
+SCRIPTS: dict[str, Script] = {
+    script.name: script
+    for family in (
+        (Script("ok"), Script("two-shots", shots=2)),
+        _lost_creates(),
+        _definite_creates(),
+        _odd_accepts(),
+        _polls(),
+        _ends(),
+        _files(),
+        _disks(),
+        _budgets(),
+        _sjinn(),
+    )
+    for script in family
+}

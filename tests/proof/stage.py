@@ -1,0 +1,305 @@
+"""One installation under proof: the real production over virtual time, seeded chance and the oracle; lives come and go."""
+
+import hashlib
+import json
+import sqlite3
+import ssl
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from specs.money import Money
+from specs.request import ShotRequest
+from tasks.errors import SetupProblem, Transient
+from tasks.estimate import semantics_json, shot_key
+from tasks.http import Wire
+from tasks.ledger import Cap, Ledger, Order
+from tasks.ledger.journal import Journal
+from tasks.production import Production
+from tasks.providers import PROVIDERS
+from tasks.providers.interface import Media
+from tasks.settings import Settings
+from tasks.stills import Still
+from tasks.storage import Store
+from tasks.storage.backend import Source
+from tasks.storage.folder import Folder
+from tasks.submit import Submission, confirms
+from tests.proof.crashes import Life, LifeClock, LifeRng, VirtualTime, locked, watch_database
+from tests.proof.oracle import Create, Oracle, Script
+
+__all__ = ["BOARD", "CANARY", "Stage"]
+
+BOARD = "PROOF"
+CANARY = "canary-key-5f1e0c77"
+SECONDS = 3
+STILL = "https://stills.example/start.jpg"
+
+
+@dataclass(slots=True)
+class Stage:
+    """The place of one schedule: what survives a crash (disk, provider, time, people), and what has been found wrong."""
+
+    root: Path
+    script: Script
+    seed: int
+    callback: bool
+    time: VirtualTime = field(default_factory=VirtualTime)
+    wrong: list[tuple[str, str]] = field(default_factory=list)
+    permits: Counter[str] = field(default_factory=Counter)
+    runs: int = 0
+    person: bool = False
+    rng: LifeRng = field(init=False)
+    oracle: Oracle = field(init=False)
+    ledger: Ledger | None = None
+    production: Production | None = None
+    life: Life = field(default_factory=Life)
+    sabotage: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    foreign: set[str] = field(default_factory=set)
+    ledgers: type[Ledger] = Ledger
+    _unwatch: Any = None
+
+    def __post_init__(self) -> None:
+        self.rng = LifeRng(self.seed)
+        self.oracle = Oracle(self.script, self.time, self._accepts, self._creates, self._called)
+        self.sabotage = list(self.script.ledger)
+
+    @property
+    def home(self) -> Path:
+        """RUSHES_HOME."""
+        return self.root / "home"
+
+    @property
+    def files(self) -> Path:
+        """RUSHES_STORE."""
+        return self.root / "store"
+
+    @property
+    def requests(self) -> list[ShotRequest]:
+        """The board's shots; the prompt is the shot's name, by which the oracle knows it."""
+        names = [f"SH{10 * (number + 1):03d}" for number in range(self.script.shots)]
+        return [
+            ShotRequest(at, name, 1, name, None, SECONDS, "std", False, None, STILL, None, ())
+            for at, name in enumerate(names)
+        ]
+
+    def open(self, life: Life) -> Production:
+        """Start a process."""
+        self.life = self.oracle.life = life
+        life.sabotage = self._sabotage
+        clock = LifeClock(self.time, life)
+        settings = _settings(self.root, callback=self.callback)
+        ledger = self.ledgers.open(settings.ledger_url, home=self.home, clock=clock, rng=self.rng, durable=False)
+        engine = ledger._database._engine
+        engine.dialect, engine._compiled_cache = _SHARED.setdefault("dialect", engine.dialect), _COMPILED
+        self._unwatch = watch_database(engine, life)
+        ledger._opened.journal = CrashingJournal(ledger._opened.journal, life, self)  # type: ignore[assignment]
+        wire = Wire(clock=clock, mounts={"https://": self.oracle})
+        wire._trust = _TRUST
+        store = Store(LyingFolder(Folder(self.files), self), pause=lambda _: None)
+        self.ledger = ledger
+        self.production = Production(settings, ledger, store, wire, clock, self.rng, life)
+        return self.production
+
+    def close(self) -> None:
+        """End the process, as the kernel does: locks go, files stay."""
+        if self.ledger is not None:
+            self._unwatch()
+            self.ledger.close()
+        self.ledger = self.production = None
+
+    def submission(self, production: Production, request: ShotRequest, run_id: str) -> Submission:
+        """The order for one shot, as `tasks.shoot` writes it."""
+        provider = self.script.provider
+        caps, account = PROVIDERS[provider].caps, production.account(provider)
+        quote = PROVIDERS[provider].quote(request)
+        stills = {STILL: _STILL}
+        taken = production.ledger.takes(BOARD, request.shot)
+        order = Order(
+            run_id=run_id,
+            board=BOARD,
+            shot=request.shot,
+            take=1 + max(taken, default=0),
+            shot_key=shot_key(request, caps.family, stills),
+            family=caps.family,
+            provider=provider,
+            model=caps.model,
+            base_url=account.base_url,
+            account=account.name,
+            request_sha256="",
+            request_json=semantics_json(request, caps.family, stills),
+            quote=quote.money,
+            price_version=quote.version,
+            mode=request.mode,
+            audio=request.audio,
+            seconds=request.duration,
+            max_in_flight=caps.max_in_flight,
+            caps=self.caps(quote.money),
+            rate=account.rate,
+            supersede=False,
+            reason="",
+            owner="proof",
+            token_hash="",
+        )
+        return Submission(order, request, Media({STILL: STILL}))
+
+    def caps(self, price: Money) -> tuple[Cap, ...]:
+        """The board's cap and the day's."""
+        limit = Money(price.micros * self.script.cap, price.unit)
+        return (Cap("run", "", limit), Cap("board", BOARD, limit), Cap("day", "", limit))
+
+    def key_of(self, request: ShotRequest) -> str:
+        """The shot key."""
+        return shot_key(request, PROVIDERS[self.script.provider].caps.family, {STILL: _STILL})
+
+    def rows(self, columns: str, where: str = "1=1") -> list[tuple[Any, ...]]:
+        """What the ledger's file holds, read past our own code."""
+        path = self.home / "ledger.db"
+        if not path.exists():
+            return []
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            return connection.execute(f"SELECT {columns} WHERE {where}").fetchall()  # noqa: S608
+        finally:
+            connection.close()
+
+    def _creates(self, create: Create) -> None:
+        """I5 and I7, and that nothing is sent again unless the one before was definitely refused."""
+        earlier = [one for one in self.oracle.creates if one.shot == create.shot and one is not create]
+        open_ones = [one for one in earlier if not one.definite]
+        if len(open_ones) > self.permits[create.shot]:
+            self.wrong.append(("double" if any(one.accepted for one in open_ones) else "resent", create.shot))
+        if not self.rows("1 FROM intent", f"shot = '{create.shot}' AND state = 'SUBMITTING'"):
+            self.wrong.append(("unreserved", f"{create.shot} was sent without a committed intent"))
+        if self.rows("1 FROM ledger", "recovery <> ''"):
+            self.wrong.append(("halted", f"{create.shot} was sent in RECOVERY"))
+        halted = "is_open = 1 AND run_seq >= (SELECT max(run.seq) FROM run)"
+        if self.rows("1 FROM breaker", halted):
+            self.wrong.append(("halted", f"{create.shot} was sent through an open breaker"))
+
+    def _accepts(self, _oracle: Oracle, create: Create) -> None:
+        """I4: what the provider bills is already reserved."""
+        held = f"shot = '{create.shot}' AND state IN ('SUBMITTING', 'IN_DOUBT', 'SUBMITTED', 'SUCCEEDED')"
+        if not self.rows("1 FROM intent", f"{held} AND reserved_micros + settled_micros >= quote_micros"):
+            self.wrong.append(("unreserved", f"{create.shot} was accepted with nothing reserved"))
+
+    def _called(self, url: str, job_id: str) -> None:
+        """Keep a callback until the receiver's next turn."""
+        self.inbox.append((url, job_id))
+
+    inbox: list[tuple[str, str]] = field(default_factory=list)
+
+    async def receive(self, production: Production) -> None:
+        """The receiver: a callback is a hint, a query with our key confirms it, and then the job id is a fact."""
+        while self.inbox:
+            url, job_id = self.inbox[0]
+            intent_id, token = url.rsplit("/", 2)[1:]
+            intent = production.ledger.get(intent_id)
+            self.life("callback")
+            if intent.token_hash == hashlib.sha256(token.encode()).hexdigest() and intent.job_id != job_id:
+                if await confirms(production, intent, job_id, production.auth(intent.provider)):
+                    production.ledger.accepted(intent_id, job_id, None, "named by a callback")
+            self.inbox.pop(0)
+
+    def _sabotage(self, place: str) -> None:
+        if self.sabotage and place.startswith(self.sabotage[0]):
+            self.sabotage.pop(0)
+            raise locked(place)
+
+
+@dataclass(slots=True)
+class CrashingJournal:
+    """The journal with a point before each line, one in the middle of it, and one after."""
+
+    journal: Journal
+    life: Life
+    stage: Stage
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.journal, name)
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Append, or die before, within or behind."""
+        self.life("journal before")
+        if self.stage.sabotage and self.stage.sabotage[0] == f"journal:{self.life.last}":
+            self.stage.sabotage.pop(0)
+            raise OSError(28, "No space left on device")
+        if len(self.life.trail) + 1 == self.life.ends_at:
+            self.journal._write(b"\n" + json.dumps(dict(line)).encode()[:60])
+        self.life("journal cut")
+        self.journal.append(line)
+        self.life("journal after")
+
+
+@dataclass(slots=True)
+class LyingFolder:
+    """A folder that fails as the script says."""
+
+    folder: Folder
+    stage: Stage
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.folder, name)
+
+    def create(self, source: Source, path: str, content_type: str | None) -> None:
+        """Write once, or not, or say not."""
+        kind = self.stage.oracle.next("store")
+        self.stage.life("K19 before the put")
+        match kind:
+            case "fail":
+                raise Transient("the storage answers 503")
+            case "denied":
+                raise SetupProblem("the storage says 403")
+            case "foreign":
+                self.folder.create(b"somebody else's bytes", path, content_type)
+                self.stage.foreign.add(path)
+            case "half":
+                Path(self.folder.uri(path)).parent.mkdir(parents=True, exist_ok=True)
+                Path(self.folder.uri(path)).with_name(".part-0123").write_bytes(b"half")
+                raise Transient("no space left")
+            case _:
+                pass
+        self.folder.create(source, path, content_type)
+        self.stage.life("K19 after the put")
+        if kind == "fail-after":
+            raise Transient("no answer, though it was written")
+        if kind == "written-twice":
+            raise FileExistsError(path)
+
+    def replace(self, source: Source, path: str, content_type: str | None) -> None:
+        """Write the receipt."""
+        self.stage.life("receipt")
+        if self.stage.oracle.next("receipt") == "fail":
+            raise Transient("the storage answers 503")
+        self.folder.replace(source, path, content_type)
+
+
+def _settings(root: Path, *, callback: bool) -> Settings:
+    return _SETTINGS.model_copy(
+        update={
+            "home": root / "home",
+            "store": str(root / "store"),
+            "callback_url": "https://rushes.example" if callback else None,
+        }
+    )
+
+
+_SETTINGS = Settings.model_construct(
+    shortapi_key=SecretStr(CANARY),
+    sjinn_api_key=SecretStr(CANARY),
+    sjinn_usd_per_credit=None,
+    shortapi_base_url="https://api.shortapi.ai",
+    sjinn_base_url="https://sjinn.ai",
+    poll_seconds=None,
+    ledger=None,
+)
+_STILL = Still(STILL, "5" * 64, Path("/nonexistent"), "JPEG", 48, 32, 1000)
+_SHARED: dict[str, Any] = {}
+_COMPILED: Any = sa.util.LRUCache(500)
+"""Statements stay compiled from one schedule to the next: a third of the time otherwise."""
+_TRUST = ssl.create_default_context()
