@@ -8,10 +8,14 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 
-__all__ = ["READ", "Footage", "Unjoinable", "inspect"]
+__all__ = ["Footage", "Unjoinable", "inspect", "opened"]
 
-READ = {"protocol_whitelist": "file"}
-"""Options for opening a clip: a file that refers to others on the disk or in the network is not followed."""
+_READ = {"protocol_whitelist": "file", "enable_drefs": "0"}
+
+
+def opened(path: Path) -> InputContainer:
+    """A local MP4 for reading; what it may refer to on the disk or in the network is not followed."""
+    return av.open(str(path), format="mov", options=_READ)
 
 
 class Unjoinable(Exception):
@@ -57,7 +61,7 @@ def inspect(path: Path) -> Footage:
         Unjoinable: for a file without pictures, or one that FFmpeg cannot read to its end.
     """
     try:
-        with av.open(str(path), options=READ) as container:
+        with opened(path) as container:
             if not container.streams.video:
                 raise Unjoinable(path, "has no pictures")
             return _footage(path, container, audio=bool(container.streams.audio))

@@ -3,11 +3,12 @@
 from io import BytesIO
 from pathlib import Path
 
+import av
 from PIL import Image
 
 from tasks.rows import Row
+from tasks.studio.clips import Limits, OpenClip, open_clip
 from tasks.studio.errors import StudioError
-from tasks.studio.probe import first_frame
 from tasks.studio.stills import open_still
 
 __all__ = ["jpeg", "poster", "still_picture"]
@@ -18,10 +19,23 @@ def poster(row: Row) -> Image.Image | None:
     if row.clip is None:
         return None
     try:
-        return first_frame(row.clip, at=row.seconds / 2)
+        with open_clip(row.clip, Limits()) as clip:
+            return _middle(clip)
     except (StudioError, OSError):
         # The sheet and the page say that the picture is missing; the run's outcome does not hang on it.
         return None
+
+
+def _middle(clip: OpenClip) -> Image.Image | None:
+    """Decode from the last key frame before the middle instead of from the start."""
+    middle = (clip.video.start_time or 0) + (clip.video.duration or 0) // 2
+    clip.container.seek(middle, stream=clip.video)
+    shown: av.VideoFrame | None = None
+    for frame in clip.container.decode(clip.video):
+        shown = frame
+        if frame.pts is None or frame.pts >= middle:
+            break
+    return Image.fromarray(shown.to_ndarray(format="rgb24")) if shown else None
 
 
 def still_picture(still: Path | None, long_side: int) -> Image.Image | None:

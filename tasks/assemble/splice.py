@@ -16,7 +16,7 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from tasks.assemble.footage import READ, Footage
+from tasks.assemble.footage import Footage, opened
 from tasks.studio.encode import FPS, write_clip
 
 __all__ = ["RATE", "conform", "splice"]
@@ -28,7 +28,7 @@ _WRITE = {"movflags": "+faststart", "fflags": "+bitexact", "max_interleave_delta
 
 def conform(footage: Footage, size: tuple[int, int], out: Path) -> None:
     """Encode the pictures again at 24 fps and that size, with black bars where the shape differs; sound is left out."""
-    with av.open(str(footage.path), options=READ) as container:
+    with opened(footage.path) as container:
         write_clip(out, size, _at_24(container, footage, size), None)
 
 
@@ -38,7 +38,7 @@ def splice(pictures: Sequence[Footage], sounds: Sequence[Footage], out: Path) ->
     The track of sound is left out when all are silent. Equal input gives equal bytes.
     """
     with av.open(str(out), "w", format="mp4", container_options=_WRITE) as container:
-        with av.open(str(pictures[0].path), options=READ) as first:
+        with opened(pictures[0].path) as first:
             video = container.add_stream_from_template(first.streams.video[0])
         audio = _track(container) if any(sound.audio for sound in sounds) else None
         begin = Fraction(0)
@@ -88,7 +88,7 @@ def _fitted(
 
 
 def _copy(picture: Footage, container: OutputContainer, video: VideoStream, begin: Fraction) -> None:
-    with av.open(str(picture.path), options=READ) as source:
+    with opened(picture.path) as source:
         stream = source.streams.video[0]
         assert stream.time_base is not None
         shift = int((begin - picture.start) / stream.time_base)
@@ -121,7 +121,7 @@ def _heard(sound: Footage, count: int) -> NDArray[np.float32]:
         return heard
     resampler = av.AudioResampler(format="fltp", layout="stereo", rate=RATE)
     at: int | None = None
-    with av.open(str(sound.path), options=READ) as source:
+    with opened(sound.path) as source:
         for frame in source.decode(audio=0):
             if at is None:
                 start = frame.pts * frame.time_base if frame.pts is not None and frame.time_base else sound.start
