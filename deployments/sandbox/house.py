@@ -1,6 +1,7 @@
 """What the parts of the sandbox share: its account, clock, script of faults, and the timeline of what is due."""
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import heapq
@@ -110,10 +111,10 @@ class House:
             self.tick()
             self.wake.clear()
             until = self._timeline[0][0] - self.clock.now() if self._timeline and not self.clock.manual else None
-            try:
-                await asyncio.wait_for(self.wake.wait(), None if until is None else max(0.001, until))
-            except TimeoutError:
-                continue
+            # Not wait_for: before Python 3.12 it can swallow the cancellation that ends this loop.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if until is None else max(0.001, until)):
+                    await self.wake.wait()
 
     def advance(self, seconds: float) -> None:
         """Move the clock by hand."""

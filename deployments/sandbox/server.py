@@ -208,27 +208,47 @@ class Sandbox:
         watch = asyncio.create_task(self._house.watch())
         self._started.set()
         await self._stop.wait()
+        for sock in server.sockets:
+            self._loop.remove_reader(sock.fileno())
+        await _breathe()
         server.close()
         for task in (watch, *connections):
             task.cancel()
         await asyncio.gather(watch, *connections, return_exceptions=True)
         await self._house.caller.stop()
+        await _breathe()
+
+
+async def _breathe() -> None:
+    """Let the loop finish what it has begun: connections half accepted, transports half closed."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 async def _converse(house: House, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int) -> None:
-    """Answer the requests of one connection until either side has had enough."""
-    with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError):
+    """Answer the requests of one connection until either side has had enough, or the sandbox ends."""
+    try:
         for nth in itertools.count(1):
-            try:
-                request = await asyncio.wait_for(read_head(reader, connection, nth), IDLE)
-                if request is None:
-                    break
-                steps = await respond(house, request, reader)
-            except BadRequest as error:
-                await deliver(plain(html_reply(str(error), 400)), reader, writer, lag=0)
+            if not await _answer(house, reader, writer, connection, nth):
                 break
-            if not await deliver(steps, reader, writer, lag=house.options.lag) or not request.keeps_alive:
-                break
-    writer.close()
-    with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+        writer.close()
         await writer.wait_closed()
+    except (ConnectionError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        writer.transport.abort()
+
+
+async def _answer(
+    house: House, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int, nth: int
+) -> bool:
+    """Answer one request; True when another may follow."""
+    try:
+        # Not wait_for: before Python 3.12 it can swallow the cancellation that ends the sandbox.
+        async with asyncio.timeout(IDLE):
+            request = await read_head(reader, connection, nth)
+        if request is None:
+            return False
+        steps = await respond(house, request, reader)
+    except BadRequest as error:
+        await deliver(plain(html_reply(str(error), 400)), reader, writer, lag=0)
+        return False
+    return await deliver(steps, reader, writer, lag=house.options.lag) and request.keeps_alive

@@ -226,3 +226,19 @@ def test_the_json_document_has_every_address(tmp_path: Path) -> None:
         assert {facts["shortapi_url"], facts["sjinn_url"], facts["url"]} == {running.url}
         with pytest.raises(httpx.ConnectError):
             WEB.get(facts["refused_url"])
+
+
+@pytest.mark.parametrize("fault", ["", "hang-after", "trickle-body-after", "json-100mb", "reset-after"])
+def test_a_sandbox_ends_whatever_its_clients_are_waiting_for(fault: str, customer_of: Any) -> None:
+    """Ten times over, with a client that has asked and reads nothing: it closes, and leaves no socket open."""
+    for _ in range(10):
+        with Sandbox(job_seconds=0, lag=0.001, faults=[fault] if fault else []) as running:
+            shortapi = customer_of(running, "shortapi")
+            body = json.dumps(shortapi.order()).encode()
+            head = f"POST /api/v1/job/create HTTP/1.1\r\nAuthorization: Bearer k\r\nContent-Length: {len(body)}\r\n\r\n"
+            host, port = running.url.removeprefix("http://").split(":")
+            line = socket.create_connection((host, int(port)), timeout=10)
+            line.sendall(head.encode() + body)
+        line.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port)), timeout=10)
