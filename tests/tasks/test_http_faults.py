@@ -1,6 +1,7 @@
 """What can go wrong around a create, one fault a test: how the call ends, and how many requests the server saw."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import socket
@@ -131,6 +132,21 @@ async def test_F10_F26_a_redirect_is_not_followed(wire: Wire, status: int) -> No
     """A loop of redirects sees one POST."""
     async with raw_server(answer(b"", status, "Location: /api/v1/job/create\r\n")) as server:
         doubt(await wire.create(post(server.url), auth=None, deadline=5))
+    assert len(server.heads) == 1
+
+
+@pytest.mark.parametrize(
+    "target", ["http://[bad", "http://h:abc/", "http://h:99999999/", "http://\u2460/", "//", "x" * 70_000]
+)
+async def test_F10_a_redirect_that_cannot_be_read_is_a_doubt(wire: Wire, target: str) -> None:
+    """The library stumbles over some of these addresses after the server had the request: never NotSent."""
+
+    async def elsewhere(conversation: Conversation) -> None:
+        await conversation.send(f"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: {target}\r\n\r\n".encode())
+
+    async with raw_server(elsewhere) as server:
+        with contextlib.suppress(Unanswered):
+            doubt(await wire.create(post(server.url), auth=None, deadline=5))
     assert len(server.heads) == 1
 
 
