@@ -8,6 +8,7 @@ __all__ = ["MAX_AMOUNT", "USD", "Money", "MoneyError"]
 
 USD = "USD"
 MAX_AMOUNT = 1_000_000
+MAX_CREDITS = 1_000_000_000
 _MICROS = 1_000_000
 _UNIT = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,31}")
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
@@ -26,7 +27,7 @@ class Money:
 
     @classmethod
     def of(cls, amount: Decimal | int | str, unit: str = USD) -> "Money":
-        """Exact money from a decimal, an integer or decimal text (never a float): 0 <= amount <= 10^6, scale <= 6.
+        """Exact money from a decimal, an integer or decimal text (never a float): 0 <= amount <= 10^6 (credits 10^9), scale <= 6.
 
         Raises:
             MoneyError: for everything that is not such an amount, NaN and infinities included.
@@ -39,8 +40,9 @@ class Money:
             exact = Decimal(amount)
         except InvalidOperation as error:
             raise MoneyError(f"{amount!r} is not a number") from error
-        if not exact.is_finite() or exact < 0 or exact > MAX_AMOUNT:
-            raise MoneyError(f"{amount} is outside 0 to {MAX_AMOUNT}")
+        most = MAX_AMOUNT if unit == USD else MAX_CREDITS
+        if not exact.is_finite() or exact < 0 or exact > most:
+            raise MoneyError(f"{amount} is outside 0 to {most}")
         micros = exact * _MICROS
         if micros != int(micros):
             raise MoneyError(f"{amount} has more than 6 decimal places")

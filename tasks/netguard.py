@@ -84,11 +84,13 @@ async def resolve(host: str, port: int) -> Sequence[str]:
 class AddressRules:
     """`allow_private` admits loopback and private networks, over http too; link-local ones (metadata services) never pass.
 
+    `allow_loopback` admits this machine alone: what a sandbox that runs here may name.
     `confined`: the spec came from a stranger, so local paths must stay below it (kept here for whoever reads stills).
     """
 
     allow_private: bool
     confined: bool = False
+    allow_loopback: bool = False
     resolver: Resolver = resolve
 
     async def vet(self, url: str) -> Vetted:
@@ -124,7 +126,7 @@ class AddressRules:
         private = _is_private(address)
         if private is None:
             raise AddressRefused(f"{url.host} leads to {address}, which is never fetched from")
-        if private and not self.allow_private:
+        if private and not (self.allow_private or (self.allow_loopback and address.is_loopback)):
             raise AddressRefused(
                 f"{url.host} leads to the private address {address}",
                 "Set RUSHES_ALLOW_PRIVATE_URLS=1 if you run that server yourself.",

@@ -126,8 +126,8 @@ class Production:
 
     def rules(self, base_url: str = "", *, confined: bool = False) -> AddressRules:
         """Which addresses may be fetched: private ones only by the setting, or from a provider that is itself on loopback."""
-        allowed = self.settings.allow_private_urls or on_loopback(base_url)
-        return AddressRules(allow_private=allowed, confined=confined)
+        allowed = self.settings.allow_private_urls
+        return AddressRules(allow_private=allowed, confined=confined, allow_loopback=on_loopback(base_url))
 
     def cache(self, *parts: str) -> Path:
         """A folder under the installation's home, made when missing."""

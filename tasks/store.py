@@ -16,6 +16,7 @@ from tasks.ledger import Artifact, Intent, IntentState
 from tasks.production import Production
 from tasks.providers.interface import Snapshot, State
 from tasks.rows import without_secrets
+from tasks.settle import charged
 from tasks.studio.errors import ClipUnreadable
 from tasks.studio.probe import Probe, probe_clip
 from tasks.wait import poll_once
@@ -117,7 +118,7 @@ async def _publish(production: Production, intent: Intent, clip: Path, fetched: 
         suspect="; ".join(differences(probe, ordered_of(intent))),
         verified_at=production.clock.now(),
     )
-    stored = production.ledger.stored(intent.intent_id, artifact, None)
+    stored = production.ledger.stored(intent.intent_id, artifact, await charged(production, intent))
     production.hooks("K21")
     clip.replace(clip_cache(production, fetched.sha256))
     await asyncio.to_thread(write_receipt, production, stored)
