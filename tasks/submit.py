@@ -15,7 +15,7 @@ from tasks.errors import OutcomeUnknown, Refused, Transient
 from tasks.http import NotSent
 from tasks.ledger import BudgetRefused, Edited, Full, Halted, Intent, IntentState, Order, Reserved, Taken
 from tasks.production import Production
-from tasks.providers.interface import Accepted, Failure, Handle, Kind, Media, Provider, Reply, Request, Snapshot
+from tasks.providers.interface import Accepted, Failure, Handle, Kind, Media, Provider, Reply, Request, Snapshot, State
 
 __all__ = ["Submission", "submit_shot"]
 
@@ -222,4 +222,5 @@ async def confirms(production: Production, intent: Intent, job_id: str, auth: st
         reply = await production.wire.call(provider.poll_request(handle), auth=auth, deadline=production.deadlines.poll)
     except Transient:
         return False
-    return isinstance(provider.decode_poll(handle, reply), Snapshot)
+    answer = provider.decode_poll(handle, reply)
+    return isinstance(answer, Snapshot) and (answer.job_id == job_id or answer.state is not State.UNKNOWN)
