@@ -170,9 +170,23 @@ def cap_states(connection: Connection, scope: str | None = None, key: str | None
     ]
 
 
-def events(connection: Connection, *, intent_id: str | None = None, alerts_of_run: str | None = None) -> list[Event]:
-    """Facts in their order: of one intent, or the alerts of a run, or all."""
-    statement = sa.select(_event).order_by(_event.c.seq)
+def newest_event(connection: Connection) -> int:
+    """The number of the last fact, 0 where there is none."""
+    return int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(_event.c.seq), 0))).scalar_one())
+
+
+def events(
+    connection: Connection,
+    *,
+    intent_id: str | None = None,
+    alerts_of_run: str | None = None,
+    kind: str | None = None,
+    after: int = 0,
+) -> list[Event]:
+    """Facts in their order: of one intent, or the alerts of a run, or all; of one kind, or after one's number."""
+    statement = sa.select(_event).where(_event.c.seq > after).order_by(_event.c.seq)
+    if kind is not None:
+        statement = statement.where(_event.c.kind == kind)
     if intent_id is not None:
         statement = statement.where(_event.c.intent_id == intent_id)
     if alerts_of_run is not None:

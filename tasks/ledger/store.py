@@ -432,6 +432,19 @@ class Ledger:
         with self._database.reading() as connection:
             return reading.events(connection, intent_id=intent_id)
 
+    def hints(self, intent_id: str) -> list[Event]:
+        """What callbacks said of the intent, oldest first."""
+        with self._database.reading() as connection:
+            return reading.events(connection, intent_id=intent_id, kind=reading.HINT)
+
+    def hints_after(self, mark: int | None) -> tuple[int, list[str]]:
+        """A mark for the next call, and the intents that callbacks named since `mark` (None: from now on)."""
+        with self._database.reading() as connection:
+            if mark is None:
+                return reading.newest_event(connection), []
+            found = reading.events(connection, kind=reading.HINT, after=mark)
+        return found[-1].seq if found else mark, [event.intent_id for event in found]
+
     def alerts(self, run_id: str) -> list[Event]:
         """Facts about a run's intents that need a person's eye."""
         with self._database.reading() as connection:

@@ -129,7 +129,7 @@ class Desk:
             self._admin("ALTER DATABASE {0}_copy RENAME TO {0}")
 
     def _admin(self, statement: str) -> str:
-        import psycopg  # noqa: PLC0415  # only where PostgreSQL is installed
+        import psycopg  # only where PostgreSQL is installed
 
         name = str(sa.make_url(self.url).database)
         with psycopg.connect(self.url.replace(f"/{name}?", "/postgres?"), autocommit=True) as connection:
@@ -190,6 +190,8 @@ def _after_acceptance(ledger: Ledger, name: str, state: IntentState) -> Intent:
             ledger.settle(name, PRICE, "the bill")
         case IntentState.SUCCEEDED | IntentState.RESULT_HELD | IntentState.STORED | IntentState.SUPERSEDED:
             ledger.succeeded(name, ["https://files.example/1.mp4"], None)
+        case _:
+            pass
     if state is IntentState.RESULT_HELD:
         ledger.held(name, "410 Gone")
     if state in {IntentState.STORED, IntentState.SUPERSEDED}:

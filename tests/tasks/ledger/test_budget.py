@@ -43,7 +43,7 @@ def test_each_scope_refuses_by_its_name_and_leaves_nothing_behind(desk: Desk, sc
 def test_the_first_scope_in_order_is_the_one_named(desk: Desk) -> None:
     """Run, board, shot, day, month, provider: whatever the order in which the caps come."""
     nothing = Money(0)
-    caps = tuple(Cap(scope, "", nothing) for scope in ("provider", "month", "board", "run"))  # type: ignore[arg-type]
+    caps = tuple(Cap(scope, "", nothing) for scope in ("provider", "month", "board", "run"))
     refused = desk.begun().reserve(order(caps=caps))
     assert isinstance(refused, BudgetRefused)
     assert refused.scope == "run"
@@ -83,7 +83,9 @@ def test_F80_a_cap_in_another_currency_refuses(desk: Desk) -> None:
     refused = ledger.reserve(order(caps=(RUN, Cap("board", "", Money.of(10, "sjinn-credits")))))
     assert isinstance(refused, BudgetRefused)
     assert refused.scope == "board"
-    assert isinstance(ledger.reserve(credits_order(rate=None, caps=(Cap("run", "", Money.of(9999, "sjinn-credits")),))), Reserved)
+    assert isinstance(
+        ledger.reserve(credits_order(rate=None, caps=(Cap("run", "", Money.of(9999, "sjinn-credits")),))), Reserved
+    )
 
 
 def test_credits_are_counted_in_both_units_and_rounded_up(desk: Desk) -> None:

@@ -11,6 +11,7 @@ from tasks.ledger.migrations import STEPS
 from tests.tasks.ledger.desk import Desk, in_state, order
 
 S = IntentState
+ENTRY = "INSERT INTO money (intent_id, kind, micros, round, evidence, at)"
 
 
 @pytest.mark.parametrize(
@@ -43,16 +44,13 @@ def test_facts_are_never_changed_or_deleted(desk: Desk, statement: str) -> None:
         (S.SUBMITTED, "UPDATE intent SET state = 'REJECTED'"),
         (S.SUBMITTED, "UPDATE intent SET state = 'LOST'"),
         (S.SUBMITTED, "UPDATE cap SET committed_micros = -1"),
-        (S.SUBMITTED, "INSERT INTO money (intent_id, kind, micros, round, evidence, at) "
-         "SELECT intent_id, 'RESERVE', 1, 0, '', 0 FROM intent"),
-        (S.SUBMITTED, "INSERT INTO money (intent_id, kind, micros, round, evidence, at) "
-         "SELECT intent_id, 'REFUND', -1, 0, '', 0 FROM intent"),
-        (S.SUBMITTED, "INSERT INTO money (intent_id, kind, micros, round, evidence, at) "
-         "VALUES ('nobody', 'ADJUST', 1, 0, '', 0)"),
+        (S.SUBMITTED, f"{ENTRY} SELECT intent_id, 'RESERVE', 1, 0, '', 0 FROM intent"),
+        (S.SUBMITTED, f"{ENTRY} SELECT intent_id, 'REFUND', -1, 0, '', 0 FROM intent"),
+        (S.SUBMITTED, f"{ENTRY} VALUES ('nobody', 'ADJUST', 1, 0, '', 0)"),
         (S.SUBMITTING, "UPDATE intent SET state = 'IN_DOUBT'"),
         (S.SUBMITTING, "UPDATE intent SET state = 'SUBMITTED'"),
     ],
-)  # fmt: skip
+)
 def test_no_row_can_say_what_makes_no_sense(desk: Desk, state: IntentState, statement: str) -> None:
     """State, job and money that contradict each other, and money booked twice, are refused."""
     in_state(desk.begun(), state)

@@ -112,7 +112,11 @@ def test_F73_a_ledger_from_an_older_backup_buys_nothing_until_it_is_recovered(de
     assert isinstance(ledger.reserve(order("SH040")), Halted)
     assert isinstance(ledger.reserve(order("SH010")), Taken)
     found = ledger.recover("worker-2")
-    assert (set(found.recreated), found.replayed, found.halted) == ({job.intent_id, lost.intent_id}, (job.intent_id,), "")
+    assert (set(found.recreated), found.replayed, found.halted) == (
+        {job.intent_id, lost.intent_id},
+        (job.intent_id,),
+        "",
+    )
     assert (ledger.get(job.intent_id).state, ledger.get(job.intent_id).job_id) == (S.SUBMITTED, "job-2")
     assert ledger.get(lost.intent_id).state is S.IN_DOUBT
     assert ledger.get(lost.intent_id).request_json == lost.request_json

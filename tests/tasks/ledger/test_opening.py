@@ -169,7 +169,7 @@ def test_F65_a_locked_database_stops_the_buying_and_nothing_else(sqlite_desk: De
 @pytest.mark.postgres
 def test_F65_a_writer_that_hangs_on_postgres_is_waited_for_only_so_long(postgres_desk: Desk) -> None:
     """The same patience as with a file."""
-    import psycopg  # noqa: PLC0415  # only where PostgreSQL is installed
+    import psycopg  # only where PostgreSQL is installed
 
     ledger = postgres_desk.begun(ledger=postgres_desk.open(patience=0.05))
     with psycopg.connect(postgres_desk.url) as other:
@@ -224,7 +224,7 @@ def test_F83_a_ledger_of_a_newer_version_is_refused_untouched(desk: Desk) -> Non
     desk.execute("INSERT INTO migration (name, at) VALUES ('9999-teleport', 0)")
     desk.close()
     before = _database(desk).read_bytes() if desk.url.startswith("sqlite") else b""
-    with pytest.raises(SetupProblem, match="newer Rushes .9999-teleport") as refused:
+    with pytest.raises(SetupProblem, match=r"newer Rushes .9999-teleport") as refused:
         desk.open()
     assert refused.value.hint == "Upgrade Rushes."
     assert not before or _database(desk).read_bytes() == before
@@ -303,6 +303,7 @@ def test_two_ledgers_in_one_home_do_not_mix(tmp_path: Path) -> None:
 @pytest.mark.postgres
 def test_F76_time_on_postgres_is_the_databases(postgres_desk: Desk) -> None:
     """Hosts whose clocks differ share one time; the turned clock of a proof is believed."""
+
     class Wrong(SystemClock):
         """A host in 1970."""
 

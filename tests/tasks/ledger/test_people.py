@@ -1,6 +1,7 @@
 """F81: what a person decides is recorded with who and why, is idempotent, and refuses the wrong intent."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_F81_a_decision_fits_its_states_and_refuses_the_others(
     one = in_state(ledger, state)
     sqlite_desk.clock.turn(3 * HOUR)
     wanted = ALLOWED[decision].get(state)
-    if wanted is None and not (decision, state) in {("write_off", S.ABANDONED), ("supersede", S.SUPERSEDED)}:
+    if wanted is None and (decision, state) not in {("write_off", S.ABANDONED), ("supersede", S.SUPERSEDED)}:
         with pytest.raises(Refused):
             DECISIONS[decision](ledger, one)
         assert ledger.get(one.intent_id) == one
@@ -64,15 +65,9 @@ def test_F81_a_decision_fits_its_states_and_refuses_the_others(
 def test_F81_an_unknown_intent_is_refused(desk: Desk, decision: str) -> None:
     """The command line prints the sentence, nothing is written."""
     ledger = desk.begun()
-    nobody = reserved(desk.begun())
+    nobody = replace(reserved(ledger), intent_id="NOBODY")
     with pytest.raises(Refused, match="no intent NOBODY in this ledger"):
-        DECISIONS[decision](ledger, _named(nobody, "NOBODY"))
-
-
-def _named(intent: Intent, name: str) -> Intent:
-    from dataclasses import replace  # noqa: PLC0415
-
-    return replace(intent, intent_id=name)
+        DECISIONS[decision](ledger, nobody)
 
 
 def test_F81_a_job_that_is_used_already_cannot_be_attached(desk: Desk) -> None:
@@ -107,7 +102,7 @@ def test_absence_cannot_be_declared_before_the_request_could_have_surfaced(desk:
     ledger = desk.begun()
     one = in_state(ledger, S.IN_DOUBT)
     desk.clock.turn(30 + HOUR)
-    with pytest.raises(Refused, match="too early: .* for 1 minutes"):
+    with pytest.raises(Refused, match=r"too early: .* for 1 minutes"):
         _absent(ledger, one)
     desk.clock.turn(1)
     assert _absent(ledger, one).state is S.REJECTED

@@ -22,7 +22,8 @@ def _race(desk: Desk, run: Callable[..., None], rounds: int) -> list[Any]:
     context.set_forkserver_preload(["tests.tasks.ledger.racer"])
     start, results = context.Barrier(RACERS), context.Queue()
     racers = [
-        context.Process(target=run, args=(desk.url, desk.home, number, rounds, start, results)) for number in range(RACERS)
+        context.Process(target=run, args=(desk.url, desk.home, number, rounds, start, results))
+        for number in range(RACERS)
     ]
     for one in racers:
         one.start()

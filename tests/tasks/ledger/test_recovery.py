@@ -1,13 +1,12 @@
 """Recovery: whoever is gone leaves a doubt, never a second purchase; clocks that jump cost doubt, never money."""
 
 import datetime as dt
+import sys
 import time
 
 import pytest
 
-from tasks.ledger import IntentState, Taken
-from tasks.ledger.record import COLUMNS, Record
-from tasks.ledger.transaction import Transaction
+from tasks.ledger import IntentState, Taken, transaction
 from tests.tasks.ledger.desk import Desk, order, reserved, usd
 
 S = IntentState
@@ -106,7 +105,7 @@ def test_F84_ten_thousand_creates_are_recovered_in_one_pass(desk: Desk, capsys: 
     assert len(found.doubts) == 10_000
     assert ledger.totals().in_doubt["USD"].micros == 10_000 * 1_430_000
     with capsys.disabled():
-        print(f"\n10,000 rows recovered in {took:.2f} s on {desk.url.partition(':')[0]}")
+        sys.stdout.write(f"\n10,000 rows recovered in {took:.2f} s on {desk.url.partition(':')[0]}\n")
     desk.opened.clear()
     ledger.close()
 
@@ -116,15 +115,6 @@ def _multiply(desk: Desk, intent_id: str, times: int) -> None:
     ledger = desk.open()
     with ledger._writing() as tx:
         record = tx.load(intent_id)
-        values = [
-            {**record.values(), "intent_id": f"copy-{n}", "shot": f"SH-{n}", "shot_key": f"key-{n}"} for n in range(times)
-        ]
-        _insert(tx, values)
-
-
-def _insert(tx: Transaction, values: list[dict[str, object]]) -> None:
-    from tasks.ledger import transaction  # noqa: PLC0415
-
-    assert set(values[0]) == set(COLUMNS[1:])
-    assert Record.__slots__
-    tx.run(transaction._INSERT, values)
+        plain = record.values()
+        copies = [{**plain, "intent_id": f"copy-{n}", "shot": f"SH-{n}", "shot_key": f"key-{n}"} for n in range(times)]
+        tx.run(transaction._INSERT, copies)

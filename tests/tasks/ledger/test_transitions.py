@@ -109,7 +109,10 @@ def test_a_stored_clip_settles_at_the_bill_and_gives_the_rest_back(desk: Desk) -
     one = in_state(ledger, S.SUCCEEDED)
     one = ledger.stored(one.intent_id, artifact(), Money.of("1.00"))
     assert usd(one.billed) == "1.00"
-    assert [(entry["kind"], entry["amount"]) for entry in ledger.money()][1:] == [("SETTLE", "1.00"), ("RELEASE", "0.43")]
+    assert [(entry["kind"], entry["amount"]) for entry in ledger.money()][1:] == [
+        ("SETTLE", "1.00"),
+        ("RELEASE", "0.43"),
+    ]
 
 
 def test_a_failure_is_settled_in_full_after_a_day(desk: Desk) -> None:
