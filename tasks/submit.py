@@ -6,6 +6,7 @@ Points K1 to K14 of the protocol are named where they happen; a crash at any of 
 import asyncio
 import hashlib
 import json
+import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
@@ -13,7 +14,18 @@ from typing import Any, assert_never
 from specs.request import ShotRequest
 from tasks.errors import OutcomeUnknown, Refused, Transient
 from tasks.http import NotSent
-from tasks.ledger import BudgetRefused, Edited, Full, Halted, Intent, IntentState, Order, Reserved, Taken
+from tasks.ledger import (
+    BudgetRefused,
+    Edited,
+    Full,
+    Halted,
+    Intent,
+    IntentState,
+    LedgerUnavailable,
+    Order,
+    Reserved,
+    Taken,
+)
 from tasks.production import Production
 from tasks.providers.interface import Accepted, Failure, Handle, Kind, Media, Provider, Reply, Request, Snapshot, State
 
@@ -25,9 +37,11 @@ SLOT_WAIT = 1.0
 LONGEST_HOLD = 20.0  # seconds that a reservation is held for a resend; a longer wait gives the money back first
 CONCURRENCY_PAUSE = (30.0, 90.0)  # slots free in minutes
 QUEUE_TRIES = 20
+RECORD_PAUSES = (1.0, 5.0, 15.0)
 _STOPS_BUYING = {Kind.AUTH, Kind.BALANCE, Kind.CONFIG}
 _PASSES = {Kind.RATE, Kind.TRANSIENT, Kind.CONCURRENCY}
 _QUEUED = {Kind.RATE, Kind.CONCURRENCY}
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +152,7 @@ async def _send(
             return production.ledger.cancelled(intent.intent_id, intent.epoch), None
         answer = await _post(production, intent, request, auth)
         if isinstance(answer, Accepted):
-            return _record(production, intent, answer), None
+            return await _record(production, intent, answer), None
         if answer.kind is Kind.AMBIGUOUS:
             return await _doubt(production, intent, answer, auth), None
         pause = _pause(production, answer, resend) if answer.kind in _PASSES else None
@@ -179,15 +193,32 @@ async def _post(production: Production, intent: Intent, request: Request, auth: 
 
 
 def _read(production: Production, intent: Intent, provider: Provider, reply: Reply) -> Accepted | Failure:
+    """K10 to K11. A journal that cannot be written loses nothing yet: the ledger may still take what the reply says."""
     answer = provider.decode_submit(reply)
     job = answer.job_id if isinstance(answer, Accepted) else next(iter(answer.candidates), None)
-    production.ledger.journal_answer(intent.intent_id, hashlib.sha256(reply.body).hexdigest(), job)
+    try:
+        production.ledger.journal_answer(intent.intent_id, hashlib.sha256(reply.body).hexdigest(), job)
+    except LedgerUnavailable as error:
+        _log.critical("intent %s, job %s: %s", intent.intent_id, job, error)
     production.hooks("K11")
     return answer
 
 
-def _record(production: Production, intent: Intent, answer: Accepted) -> Intent:
+async def _record(production: Production, intent: Intent, answer: Accepted) -> Intent:
+    """K12 to K14. A ledger that is locked for long is asked again: what the provider has taken must not be forgotten (F63)."""
     production.hooks("K12")
+    for pause in RECORD_PAUSES:
+        try:
+            return _recorded(production, intent, answer)
+        except LedgerUnavailable as error:
+            _log.critical(
+                "intent %s, job %s is accepted and not yet recorded: %s", intent.intent_id, answer.job_id, error
+            )
+            await production.clock.sleep(pause)
+    return _recorded(production, intent, answer)
+
+
+def _recorded(production: Production, intent: Intent, answer: Accepted) -> Intent:
     intent = production.ledger.accepted(intent.intent_id, answer.job_id, answer.amount, answer.amount_note)
     production.hooks("K14")
     return intent
