@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -15,6 +15,7 @@ from tasks.settings import Settings, prefect_api, serving_prefect
 
 __all__ = ["main"]
 
+GRACE = 15.0
 EXAMPLE = """\
 example: watch a folder, and run what is dropped there or started in the UI at http://127.0.0.1:4200
   RUSHES_INBOX=./inbox rushes serve
@@ -78,6 +79,7 @@ class _Service:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Until a signal."""
@@ -90,7 +92,7 @@ class _Service:
             await self._serving(ending)
             parts = await self._beside(ending, settings)
             self._announce(api_url, settings, parts)
-            await self._stop.wait()
+            await self._until_told()
             _say("ending: runs under way finish what they have sent, and go on at the next start")
 
     async def _server(self, ending: AsyncExitStack) -> str:
@@ -105,14 +107,30 @@ class _Service:
         self._beside_task(ending, server.keep())
         return server.url
 
-    def _beside_task(self, ending: AsyncExitStack, running: Any) -> None:
+    def _beside_task(self, ending: AsyncExitStack, running: Coroutine[Any, Any, None], *, grace: float = 0.0) -> None:
+        """Run something beside the rest; it has `grace` seconds to end by itself once the stop is given."""
         task = asyncio.ensure_future(running)
+        self._tasks.append(task)
 
         async def ended() -> None:
+            await asyncio.wait({task}, timeout=grace)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
         ending.push_async_callback(ended)
+
+    async def _until_told(self) -> None:
+        """Until a signal, or until a part ends by itself, which none should.
+
+        Raises:
+            RushesError: what ended it.
+        """
+        told = asyncio.ensure_future(self._stop.wait())
+        done, _ = await asyncio.wait({told, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        self._stop.set()
+        for task in done - {told}:
+            task.result()
 
     async def _installed(self) -> None:
         from deployments.automations import install
@@ -129,12 +147,18 @@ class _Service:
 
     async def _beside(self, ending: AsyncExitStack, settings: Settings) -> dict[str, str | None]:
         """The watcher and the receiver, each where its setting is there."""
+        from deployments.callbacks import receive
         from deployments.watcher import watch
 
+        options, callbacks = self._options, None
         if settings.inbox:
-            steady, every = self._options.steady, self._options.every
-            self._beside_task(ending, watch(settings.inbox, self._stop, steady=steady, every=every))
-        return {"inbox": settings.inbox, "callbacks": None}
+            watching = watch(settings.inbox, self._stop, steady=options.steady, every=options.every)
+            self._beside_task(ending, watching, grace=GRACE)
+        if settings.callback_url:
+            host, port = options.callback_host, options.callback_port
+            callbacks = f"{settings.callback_url} -> http://{host}:{port}"
+            self._beside_task(ending, receive(settings, self._stop, host=host, port=port), grace=GRACE)
+        return {"inbox": settings.inbox, "callbacks": callbacks}
 
     def _announce(self, api_url: str, settings: Settings, parts: dict[str, str | None]) -> None:
         ui = api_url.removesuffix("/api")

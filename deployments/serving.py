@@ -19,14 +19,16 @@ from deployments.catalogue import deployments
 
 __all__ = ["Serving"]
 
+POLL = 3.0
+"""Seconds between questions for runs that are due."""
 _UNDER_WAY = [StateType.RUNNING, StateType.PENDING]
 
 
 class Serving:
     """The runner, from its first poll to the last run's end."""
 
-    def __init__(self, limit: int) -> None:
-        self._runner = Runner(name="rushes", limit=limit, pause_on_shutdown=False)
+    def __init__(self, limit: int, *, poll: float = POLL) -> None:
+        self._runner = Runner(name="rushes", limit=limit, pause_on_shutdown=False, query_seconds=poll)
         self._ids: list[UUID] = []
         self._polling: asyncio.Task[None] | None = None
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.errors import RushesError
 from tasks.exits import ExitCode
+from tasks.hints import follow
 from tasks.ledger import Intent, IntentState
 from tasks.production import Production
 from tasks.providers.interface import Snapshot, State
@@ -85,6 +86,8 @@ async def _collect_one(production: Production, intent: Intent, slots: asyncio.Se
 
 async def _advance(production: Production, intent: Intent) -> Intent:
     """One query, and the fetch where the job is done."""
+    if intent.state in {IntentState.SUBMITTING, IntentState.IN_DOUBT}:
+        intent = await follow(production, intent.intent_id)
     if intent.job_id is None or intent.state in {IntentState.SUBMITTING, IntentState.IN_DOUBT}:
         return intent
     if intent.state is not IntentState.SUCCEEDED:

@@ -20,7 +20,7 @@ from tasks.report import RunReport
 from tasks.shoot import Run, owner, submission_of, unresolved
 from tasks.store import store_take
 from tasks.submit import submit_shot
-from tasks.wait import Wakeups, wait_for
+from tasks.wait import Wakeups, listen, wait_for
 
 __all__ = ["PlainSteps", "Steps", "shoot"]
 
@@ -83,13 +83,16 @@ async def shoot(production: Production, plan: Plan, approval: Approval, steps: S
     )
     production.watcher.begins({shot.request.shot: shot.request.duration for shot in plan.shots})
     shooting = _Shooting(production, run, Wakeups(), _slots(production, plan), steps)
-    beating = asyncio.create_task(_heartbeat(production, run))
+    beside = [asyncio.create_task(_heartbeat(production, run))]
+    if production.settings.callback_url:
+        beside.append(asyncio.create_task(listen(production, shooting.wakeups)))
     try:
         async with asyncio.TaskGroup() as group:
             chains = [group.create_task(_chain(shooting, shot)) for shot in plan.shots]
         outcomes = [chain.result() for chain in chains]
     finally:
-        beating.cancel()
+        for task in beside:
+            task.cancel()
     return report_of(production, plan, outcomes, run_id=run.run_id, started_at=started)
 
 

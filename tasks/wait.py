@@ -13,7 +13,7 @@ from tasks.ledger import Intent, IntentState
 from tasks.production import Production
 from tasks.providers.interface import Failure, Handle, Kind, Provider, Snapshot, State
 
-__all__ = ["STALLED_AFTER", "Wakeups", "handle_of", "next_poll", "poll_once", "wait_for"]
+__all__ = ["STALLED_AFTER", "Wakeups", "handle_of", "listen", "next_poll", "poll_once", "wait_for"]
 
 STALLED_AFTER = 45 * 60.0
 NOT_FOUND_GRACE = 10 * 60.0
@@ -35,6 +35,21 @@ class Wakeups:
     def of(self, intent_id: str) -> asyncio.Event:
         """The event that `intent_id` waits on."""
         return self.events.setdefault(intent_id, asyncio.Event())
+
+
+LISTEN = 0.4
+"""Seconds between looks at the ledger for callbacks, which another process receives: a waiting shot wakes within a second."""
+
+
+async def listen(production: Production, wakeups: Wakeups) -> None:
+    """Wake the jobs that callbacks named, for ever; one cheap query a look, however many shots wait."""
+    mark, _ = production.ledger.hints_after(None)
+    while True:
+        await production.clock.sleep(LISTEN)
+        mark, named = production.ledger.hints_after(mark)
+        for intent_id in named:
+            if intent_id in wakeups.events:
+                wakeups.wake(intent_id)
 
 
 def handle_of(intent: Intent) -> Handle:

@@ -17,6 +17,7 @@ from tasks.ledger.rows import Breaker, CapState, Event, Intent, Run, Totals
 from tasks.ledger.transaction import WITH_ARTIFACT
 
 __all__ = [
+    "HINT",
     "breakers",
     "by_job",
     "cap_states",
@@ -26,6 +27,7 @@ __all__ = [
     "intents",
     "live_for_shot",
     "money_entries",
+    "newest_event",
     "run_of",
     "takes",
     "totals",
@@ -168,6 +170,10 @@ def cap_states(connection: Connection, scope: str | None = None, key: str | None
         CapState(one, name, None if limit is None else Money(limit, unit), Money(committed, unit))
         for one, name, unit, limit, committed in connection.execute(statement)
     ]
+
+
+HINT = "callback"
+"""The kind of the fact that a callback leaves."""
 
 
 def newest_event(connection: Connection) -> int:
