@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -108,6 +109,10 @@ def _run_flow(session: _Session) -> dict[str, Any]:
     """Run the flow here; Prefect's own lines share the console with the progress display."""
     calm_prefect()
     from flows.render import WATCHER, render
+
+    # How the run ended is said below, in words; Prefect's own line about it would come between.
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
     words = console(stderr=True)
     live: AbstractContextManager[Watcher] = (
