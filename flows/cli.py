@@ -1,13 +1,14 @@
 """The command line: `rushes`. It owns the exit codes and the words to people; everything else is below it."""
 
 import asyncio
+import datetime as dt
 import json
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -323,6 +324,35 @@ def resolve(
     if as_json:
         _print_json(doubt_json([settled])[0])
     _people(as_json).print(f"{settled.intent_id} is {settled.state}", markup=False, soft_wrap=True)
+    return 0
+
+
+@app.command
+def costs(
+    *,
+    since: Annotated[dt.date | None, Parameter(help="Only orders of this day (2026-03-01, UTC) and later.")] = None,
+    by: Annotated[Literal["day", "board", "provider", "shot"], Parameter(help="What to add up by.")] = "day",
+    csv: Annotated[Path | None, Parameter(help="Write the lines here, for a spreadsheet.")] = None,
+    parquet: Annotated[Path | None, Parameter(help="Write the lines here, with exact decimals.")] = None,
+    html: Annotated[Path | None, Parameter(help="Write a page with a chart here.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Add up spend across runs, from the ledger: quoted, settled, reserved and in doubt, always apart. Spends nothing.
+
+    Example: rushes costs --by board --since 2026-03-01 --html costs.html
+    """
+    from flows.costs import spend_report, write_files
+    from tasks.settings import Settings
+
+    report = spend_report(Settings.load(), since, by)
+    written = write_files(report, csv=csv, parquet=parquet, html=html)
+    if as_json:
+        _print_json(report.document())
+    out = _people(as_json)
+    out.print(report.shown())
+    out.print(report.summary(), markup=False, soft_wrap=True)
+    for path in written:
+        out.print(f"written {path}", markup=False, soft_wrap=True)
     return 0
 
 
