@@ -98,13 +98,13 @@ def test_F70_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(house: Installation
         if "stored (1/" in line:
             process.send_signal(signal.SIGINT)
             break
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, out
+    out = process.stdout.read()
+    assert process.wait(60) == 130, out
     assert "goes on from here" in out
     assert "Traceback" not in out
     document = house.run("render", str(small_board), "--json").document
     assert document["exit_code"] == 0
-    assert "create" not in {document["shots"][0]["action"]} or document["totals"]["reused"] >= 1
+    assert document["totals"]["reused"] >= 1, "what was stored is kept"
 
 
 @pytest.mark.ffprobe
