@@ -19,6 +19,7 @@ __all__ = ["Problem", "problems", "warnings"]
 
 Values = Mapping[str, Any]
 _FREE = "animatic"
+_FEW = 200
 
 
 class Problem(NamedTuple):
@@ -78,7 +79,8 @@ def _unknown_elements(board: Values) -> Iterator[Problem]:
         for place, name in enumerate(named if isinstance(named, list) else ()):
             path = ("shots", index, "elements", place)
             if isinstance(name, str) and name not in declared:
-                hint = did_you_mean(name, declared) or "declare it under the board's elements"
+                near = did_you_mean(name, declared) if len(declared) <= _FEW else ""
+                hint = near or "declare it under the board's elements"
                 yield Problem(path, "The board has no such element", hint)
             elif isinstance(named, list) and name in named[:place]:
                 yield Problem(path, "This element is named twice in this shot")

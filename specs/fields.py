@@ -33,10 +33,12 @@ PROVIDERS = ("animatic", "shortapi", "sjinn")
 UNITS = (USD, "sjinn-credits")
 PROMPT_MAX, CUT_PROMPT_MAX = 2500, 512
 SECONDS = (3, 15)
+_AMOUNT = rf"([0-9]{{1,6}}(\.[0-9]{{1,6}})?|1000000(\.0{{1,6}})?) ({'|'.join(UNITS)})"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CODE = re.compile(r"[A-Z0-9_-]{1,32}")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
-_SCHEMES = ("https", "s3", "gs", "gcs", "abfs", "az")
+_AZURE = ("abfs", "abfss", "az")
+_SCHEMES = ("https", "s3", "gs", "gcs", *_AZURE)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _ADDRESS = re.compile(rf"({'|'.join(_SCHEMES)})://[^\s/?#]+/[^\s]+")
 _NO_DEVICE = r"(?!(?:[Cc][Oo][Nn]|[Pp][Rr][Nn]|[Aa][Uu][Xx]|[Nn][Uu][Ll]|[Cc][Oo][Mm][0-9]|[Ll][Pp][Tt][0-9])(?:\.|$))"
@@ -48,13 +50,15 @@ def _refuse(message: str, **facts: Any) -> PydanticCustomError:
 
 def _money(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise _refuse('Write the amount with its unit in quotes, like "12.00 USD"')
+        raise _refuse("Write the amount with its unit, like 12.00 USD")
     if not isinstance(value, str):
         return value
     try:
         money = Money.parse(value)
     except MoneyError as error:
         raise _refuse("{reason}", reason=str(error)) from error
+    if money.unit in UNITS and not re.fullmatch(_AMOUNT, value):
+        raise _refuse("Write the amount, one space and its unit, like 12.00 USD")
     if money.unit not in UNITS:
         raise _refuse("{unit} is no unit of money here: write {units}", unit=money.unit, units=" or ".join(UNITS))
     return money
@@ -100,14 +104,12 @@ def _address(value: str) -> str:
 def _remote(value: str, scheme: str) -> str:
     if scheme not in _SCHEMES:
         raise _refuse(
-            "A still is a path beside the spec or an {schemes} address, not {scheme}:",
-            schemes=", ".join(_SCHEMES[:-1]) + f" or {_SCHEMES[-1]}",
-            scheme=scheme[:16],
+            "A still is a path beside the spec or an https, s3, gs or abfs address, not {scheme}:", scheme=scheme[:16]
         )
     if not _ADDRESS.fullmatch(value):
         raise _refuse("The address is incomplete or holds spaces: write {scheme}://place/path", scheme=scheme)
     host = value.split("/")[2]
-    if "@" in host and (scheme not in {"abfs", "az"} or ":" in host):
+    if "@" in host and (scheme not in _AZURE or ":" in host):
         raise _refuse("Take the user name and password out of the address")
     return value
 
@@ -132,7 +134,7 @@ MoneyText = Annotated[
     Money,
     BeforeValidator(_money),
     PlainSerializer(str, return_type=str),
-    _text(rf"^[0-9]{{1,7}}(\.[0-9]{{1,6}})? ({'|'.join(UNITS)})$", examples=["12.00 USD", "4000 sjinn-credits"]),
+    _text(f"^{_AMOUNT}$", examples=["12.00 USD", "4000 sjinn-credits"]),
 ]
 Identifier = Annotated[
     str, AfterValidator(_identifier), _text(rf"^{_NO_DEVICE}[A-Za-z0-9]([A-Za-z0-9._-]{{0,62}}[A-Za-z0-9_-])?$")
@@ -143,7 +145,7 @@ Address = Annotated[
     Field(max_length=2048),
     AfterValidator(_address),
     _text(
-        r"^((?!.*::)((https|s3|gs|gcs)://[^\s/?#@]+|(abfs|az)://[^\s/?#:]+)/\S+|(?![/~\s])[^:\\\n]*[^:\\\s])$",
+        r"^((?!.*::)((https|s3|gs|gcs)://[^\s/?#@]+|(abfss?|az)://[^\s/?#:]+)/\S+|(?![/~\s])[^:\\\n]*[^:\\\s])$",
         maxLength=2048,
         examples=["stills/rocket.jpg"],
     ),

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from json import JSONDecodeError
 from typing import Any
 
-from specs.tree import MAX_DEPTH, MAX_DIGITS, REFUSED, Composed, Node
+from specs.tree import MAX_DEPTH, MAX_DIGITS, REFUSED, Composed, Node, StopReading
 
 __all__ = ["compose_json"]
 
@@ -20,19 +20,16 @@ _HINTS = {
 }
 
 
-class _StopError(Exception):
-    """Nothing that follows can be made sense of."""
-
-
 def compose_json(text: str, name: str) -> Composed:
     """The tree of a JSON text, with every problem of its form."""
     reader = _Reader(text, name)
     try:
         reader.result.root = reader.document()
-    except _StopError:
+    except StopReading:
         pass
     except JSONDecodeError as error:
-        reader.refuse(error.pos, f"This is not JSON: {error.msg}", _HINTS.get(text[error.pos : error.pos + 1], ""))
+        said = error.msg.removesuffix(" starting at").removesuffix(" at")
+        reader.refuse(error.pos, f"This is not JSON: {said}", _HINTS.get(text[error.pos : error.pos + 1], ""))
     return reader.result
 
 
@@ -62,12 +59,12 @@ class _Reader:
         return line, offset - self.starts[line - 1] + 1
 
     def refuse(self, offset: int, message: str, hint: str = "") -> None:
-        self.result.issues.append(Node(self.name, *self.place(offset), None).issue(self.path, message, hint))
+        self.result.refuse(Node(self.name, *self.place(offset), None).issue(self.path, message, hint))
 
     def _expected(self, what: str) -> None:
         found = self.text[self.at : self.at + 1]
         self.refuse(self.at, f"This is not JSON: expected {what}", _HINTS.get(found, ""))
-        raise _StopError
+        raise StopReading
 
     def _skip(self) -> str:
         space = _SPACE.match(self.text, self.at)
@@ -80,12 +77,12 @@ class _Reader:
         if first and first in "{[":
             if len(self.path) >= MAX_DEPTH:
                 self.refuse(start, f"The nesting is deeper than {MAX_DEPTH} levels")
-                raise _StopError
+                raise StopReading
             self.at += 1
             value: Any = self._mapping() if first == "{" else self._list()
         else:
             value = self._scalar(start)
-        return Node(self.name, *self.place(shown_at), value)
+        return self.result.node(self.name, *self.place(shown_at), value)
 
     def _scalar(self, start: int) -> Any:
         self.unusable = ""

@@ -24,9 +24,12 @@ _KEY = re.compile(
 
 def key_places(text: str) -> Iterator[tuple[int, int]]:
     """Line and column, from 1, of everything in `text` that looks like a key: in values, keys and comments."""
+    line, begin, at = 1, 0, 0
     for found in _KEY.finditer(text):
-        start = found.start()
-        yield text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
+        line += text.count("\n", at, found.start())
+        begin = max(begin, text.rfind("\n", at, found.start()) + 1)
+        at = found.start()
+        yield line, at - begin + 1
 
 
 def hidden(text: str) -> str:

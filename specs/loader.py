@@ -5,6 +5,7 @@ text, the models, and the rules across keys. What can be judged is judged, so th
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import PurePath
 from typing import Any
 
@@ -17,7 +18,7 @@ from specs.keylike import hidden, key_places
 from specs.shotlist import compose_shotlist, is_sidecar
 from specs.source import Source
 from specs.storyboard import Storyboard
-from specs.tree import REFUSED, Composed, Node, plain, unwritable
+from specs.tree import MAX_ISSUES, REFUSED, UNWRITABLE, Composed, Node, plain, unwritable
 from specs.wording import hint, message
 from specs.yaml_text import compose_yaml
 
@@ -54,10 +55,15 @@ def load_with_source(text: bytes, *, name: str, sidecar: tuple[str, bytes] | Non
 
 def _spec_error(issues: list[Issue]) -> SpecError:
     """Each problem once, in the order of the file; no message repeats what looks like a key."""
-    kept = {
-        Issue(one.file, one.line, one.column, hidden(one.path), hidden(one.message), hidden(one.hint)) for one in issues
-    }
-    return SpecError(sorted(kept))
+    found = sorted(set(issues))
+    kept = [
+        Issue(one.file, one.line, one.column, hidden(one.path), hidden(one.message), hidden(one.hint))
+        for one in found[:MAX_ISSUES]
+    ]
+    if len(found) > MAX_ISSUES:
+        last = kept[-1]
+        kept.append(Issue(last.file, last.line, last.column, "", "There is more wrong than can be listed"))
+    return SpecError(kept)
 
 
 def _composed(text: bytes, name: str, sidecar: tuple[str, bytes] | None) -> Composed:
@@ -94,7 +100,9 @@ def _vetted(made: Composed, text: str, name: str) -> None:
 
 def _decoded(text: bytes, name: str) -> str:
     if len(text) > MAX_BYTES:
-        raise SpecError([Issue(name, 1, 1, "", f"The file is larger than {MAX_BYTES >> 20} MiB")])
+        raise SpecError(
+            [Issue(name, 1, 1, "", f"The file has {len(text):,} bytes, and at most {MAX_BYTES:,} are read")]
+        )
     wide = _WIDE.get(text[:2])
     if wide:
         raise SpecError([Issue(name, 1, 1, "", f"This is {wide}", "save it as UTF-8")])
@@ -104,9 +112,10 @@ def _decoded(text: bytes, name: str) -> str:
         before = text[: error.start].decode("utf-8-sig")
         problem = f"This is not UTF-8: byte 0x{text[error.start]:02X}"
         raise SpecError([Issue(name, *_after(before), "", problem, "save it as UTF-8")]) from None
-    if "\0" in decoded:
-        place = _after(decoded[: decoded.index("\0")])
-        raise SpecError([Issue(name, *place, "", "A storyboard holds no NUL characters")])
+    odd = UNWRITABLE.search(decoded)
+    if odd:
+        message = f"The file holds the character U+{ord(odd.group()):04X}"
+        raise SpecError([Issue(name, *_after(decoded[: odd.start()]), "", message, "take it out")])
     if not decoded.strip():
         raise SpecError([Issue(name, 1, 1, "", "The file is empty")])
     return decoded
@@ -130,14 +139,14 @@ def _validated(source: Source) -> tuple[Storyboard | None, list[Issue]]:
         found += _problems(error, source)
     found += [
         source.issue(path, problem, advice)
-        for path, problem, advice in checks.problems(values)
+        for path, problem, advice in islice(checks.problems(values), MAX_ISSUES + 1)
         if not source.refused(path)
     ]
     return board, found
 
 
 def _problems(error: ValidationError, source: Source) -> Iterator[Issue]:
-    errors = error.errors(include_url=False)
+    errors = error.errors(include_url=False)[: MAX_ISSUES + 1]
     places = {one["loc"][:length] for one in errors for length in range(len(one["loc"]))}
     for one in errors:
         if one["type"] == "too_short" and one["loc"] in places:

@@ -9,14 +9,15 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any
 
-from specs.errors import Issue
 from specs.storyboard import Shot
-from specs.tree import MAX_DIGITS, REFUSED, Composed, Node, shown
+from specs.tree import MAX_DIGITS, REFUSED, Composed, Node, StopReading, shown
 from specs.wording import did_you_mean
 
 __all__ = ["COLUMNS", "compose_shotlist", "is_sidecar", "sidecar_name"]
 
 COLUMNS = tuple(Shot.model_fields)
+MAX_CELL = 16_384
+_NEEDED = ("id", "still")
 _SIDECAR = ".board.yaml"
 _SEPARATOR_LINE = re.compile(r"sep=([,;\t])\r?\n", re.IGNORECASE)
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
@@ -44,13 +45,22 @@ def compose_shotlist(text: str, name: str, beside: Composed | None) -> Composed:
     result = Composed(Node(name, 1, 1, _board(name)))
     if beside is not None:
         _merge(result, beside)
-    rows = list(_rows(text, name, result.issues))
-    header, body = (rows[0], rows[1:]) if rows else ([], [])
-    columns = _columns(header, result.issues)
-    shots = [_shot(columns, row, index, result.issues) for index, row in enumerate(body)]
+    try:
+        shots = _shots(text, name, result)
+    except StopReading:
+        result.root = None
     if result.root is not None:
         result.root.value["shots"] = Node(name, 1, 1, shots)
     return result
+
+
+def _shots(text: str, name: str, result: Composed) -> list[Node]:
+    header, *body = list(_rows(text, name, result)) or [[]]
+    columns = _columns(header, result)
+    missing = [word for word in _NEEDED if word not in columns]
+    for word in missing:
+        result.refuse(Node(name, 1, 1, None).issue((word,), "Column required"))
+    return [_shot(columns, row, index, missing, result) for index, row in enumerate(body)]
 
 
 def _board(name: str) -> dict[str, Node]:
@@ -65,11 +75,11 @@ def _merge(result: Composed, beside: Composed) -> None:
         result.root = None
         return
     if not isinstance(beside.root.value, dict):
-        result.issues.append(beside.root.issue((), "The board beside a shot list is a mapping of keys to values"))
+        result.refuse(beside.root.issue((), "The board beside a shot list is a mapping of keys to values"))
         return
     if "shots" in beside.root.value:
         shots = beside.root.value.pop("shots")
-        result.issues.append(shots.issue(("shots",), "The shots stand in the shot list, not here"))
+        result.refuse(shots.issue(("shots",), "The shots stand in the shot list, not here"))
     result.root.value.update(beside.root.value)
 
 
@@ -82,7 +92,7 @@ def _separator(line: str) -> str:
     return max(",;\t", key=known)
 
 
-def _rows(text: str, name: str, issues: list[Issue]) -> Iterator[Row]:
+def _rows(text: str, name: str, result: Composed) -> Iterator[Row]:
     """The rows with the place of every cell; blank lines are passed over."""
     said = _SEPARATOR_LINE.match(text)
     at, line, start = (said.end(), 2, said.end()) if said else (0, 1, 0)
@@ -91,8 +101,9 @@ def _rows(text: str, name: str, issues: list[Issue]) -> Iterator[Row]:
     row: Row = []
     while at < len(text):
         place = (line, at - start + 1)
-        cell, end = _cell(text, at, bare, Node(name, *place, None), issues)
-        row.append(Node(name, *place, cell))
+        here = result.node(name, *place, "")
+        here.value, end = _cell(text, at, bare, here, result)
+        row.append(here)
         newlines = text.count("\n", at, end)
         if newlines:
             line, start = line + newlines, text.rfind("\n", at, end) + 1
@@ -100,7 +111,7 @@ def _rows(text: str, name: str, issues: list[Issue]) -> Iterator[Row]:
         if text[at : at + 1] == separator:
             at += 1
             if at == len(text):
-                row.append(Node(name, line, at - start + 1, ""))
+                row.append(result.node(name, line, at - start + 1, ""))
             continue
         yield from _told(row)
         row = []
@@ -114,42 +125,51 @@ def _told(row: Row) -> Iterator[Row]:
         yield row
 
 
-def _cell(text: str, at: int, bare: re.Pattern[str], here: Node, issues: list[Issue]) -> tuple[str, int]:
+def _cell(text: str, at: int, bare: re.Pattern[str], here: Node, result: Composed) -> tuple[Any, int]:
     """The text of the cell that begins at an offset, and the offset after it."""
-    if text[at] != '"':
-        found = bare.match(text, at)
-        return (found[0].strip(), found.end()) if found else ("", at)
-    quoted = _QUOTED.match(text, at)
-    if quoted is None:
-        issues.append(here.issue((), "This quote is not closed", 'write "" for a quote inside a quoted cell'))
-        return "", len(text)
-    after = bare.match(text, quoted.end())
-    if after and after[0].strip():
-        issues.append(here.issue((), "Text follows the closing quote", 'write "" for a quote inside a quoted cell'))
-    return quoted[1].replace('""', '"').strip(), after.end() if after else quoted.end()
+    advice = 'write "" for a quote inside a quoted cell'
+    quoted = _QUOTED.match(text, at) if text[at] == '"' else None
+    if text[at] == '"' and quoted is None:
+        result.refuse(here.issue((), "This quote is not closed", advice))
+        return REFUSED, len(text)
+    after = bare.match(text, quoted.end() if quoted else at)
+    outside, end = (after[0].strip(), after.end()) if after else ("", at)
+    if quoted and outside:
+        result.refuse(here.issue((), "Text follows the closing quote", advice))
+    said = quoted[1].replace('""', '"').strip() if quoted else outside
+    if len(said) > MAX_CELL:
+        result.refuse(here.issue((), f"A cell has at most {MAX_CELL:,} characters"))
+        return REFUSED, end
+    return said, end
 
 
-def _columns(header: Row, issues: list[Issue]) -> list[str]:
+def _columns(header: Row, result: Composed) -> list[str]:
     names = [cell.value for cell in header]
     for index, cell in enumerate(header):
         word = cell.value
+        if word is REFUSED:
+            continue
         if word not in COLUMNS:
             hint = did_you_mean(word, COLUMNS) or f"columns are {', '.join(COLUMNS)}"
-            issues.append(cell.issue((shown(word),), "There is no such column", hint))
+            result.refuse(cell.issue((shown(word),), "There is no such column", hint))
         elif word in names[:index]:
-            issues.append(cell.issue((word,), "This column stands here twice"))
+            result.refuse(cell.issue((word,), "This column stands here twice"))
     return names
 
 
-def _shot(columns: Sequence[str], row: Row, index: int, issues: list[Issue]) -> Node:
+def _shot(columns: Sequence[str], row: Row, index: int, missing: Sequence[str], result: Composed) -> Node:
+    """The shot of a row; a column that is not there was reported once, not for every row."""
     for cell in row[len(columns) :]:
         if cell.value:
             advice = "put a text that holds the separator in quotes"
-            issues.append(cell.issue(("shots", index), "This cell stands under no column", advice))
-    values: dict[str, Node] = {}
+            result.refuse(cell.issue(("shots", index), "This cell stands under no column", advice))
+    values = {name: Node(row[0].file, row[0].line, row[0].column, REFUSED) for name in missing}
+    if row[-1].value is REFUSED:  # an open quote swallowed the rest of the row
+        row = [*row, *[row[-1]] * len(columns)]
     for name, cell in zip(columns, row, strict=False):
         if cell.value and name in COLUMNS and name not in values:
-            cell.value = _READ.get(name, _text)(cell, ("shots", index, name), issues)
+            if cell.value is not REFUSED:
+                cell.value = _READ.get(name, _text)(cell, ("shots", index, name), result)
             values[name] = cell
     return Node(row[0].file, row[0].line, row[0].column, values)
 
@@ -157,37 +177,37 @@ def _shot(columns: Sequence[str], row: Row, index: int, issues: list[Issue]) -> 
 Path = tuple[str | int, ...]
 
 
-def _text(cell: Node, _path: Path, _issues: list[Issue]) -> Any:
+def _text(cell: Node, _path: Path, _result: Composed) -> Any:
     return cell.value
 
 
-def _whole(cell: Node, path: Path, issues: list[Issue]) -> Any:
+def _whole(cell: Node, path: Path, result: Composed) -> Any:
     if _WHOLE.fullmatch(cell.value):
         return int(cell.value)
-    issues.append(cell.issue(path, f"Input should be a whole number, not {shown(cell.value)}"))
+    result.refuse(cell.issue(path, f"Input should be a whole number, not {shown(cell.value)}"))
     return REFUSED
 
 
-def _switch(cell: Node, path: Path, issues: list[Issue]) -> Any:
+def _switch(cell: Node, path: Path, result: Composed) -> Any:
     """Spreadsheets write TRUE and FALSE."""
     if cell.value.lower() in {"true", "false"}:
         return cell.value.lower() == "true"
     hint = did_you_mean(cell.value, ("true", "false"))
-    issues.append(cell.issue(path, "Input should be true or false", hint))
+    result.refuse(cell.issue(path, "Input should be true or false", hint))
     return REFUSED
 
 
-def _elements(cell: Node, _path: Path, _issues: list[Issue]) -> Any:
+def _elements(cell: Node, _path: Path, _result: Composed) -> Any:
     return [Node(cell.file, cell.line, cell.column, name.strip()) for name in cell.value.split(";") if name.strip()]
 
 
-def _cuts(cell: Node, path: Path, issues: list[Issue]) -> Any:
+def _cuts(cell: Node, path: Path, result: Composed) -> Any:
     if ":" not in cell.value and "|" not in cell.value:
         return cell.value
-    return [_cut(cell, part, (*path, number), issues) for number, part in enumerate(cell.value.split("|"))]
+    return [_cut(cell, part, (*path, number), result) for number, part in enumerate(cell.value.split("|"))]
 
 
-def _cut(cell: Node, part: str, path: Path, issues: list[Issue]) -> Node:
+def _cut(cell: Node, part: str, path: Path, result: Composed) -> Node:
     """A part stands where its cell stands."""
 
     def here(value: Any) -> Node:
@@ -195,14 +215,14 @@ def _cut(cell: Node, part: str, path: Path, issues: list[Issue]) -> Node:
 
     found = _CUT.fullmatch(part)
     if found is None or len(found[1]) > MAX_DIGITS:
-        issues.append(
+        result.refuse(
             cell.issue(path, "A part is its seconds, a colon and its prompt", "like 3:Drift across the field")
         )
         return here(REFUSED)
     return here({"duration": here(int(found[1])), "prompt": here(found[2])})
 
 
-_READ: Mapping[str, Callable[[Node, Path, list[Issue]], Any]] = MappingProxyType(
+_READ: Mapping[str, Callable[[Node, Path, Composed], Any]] = MappingProxyType(
     {
         "duration": _whole,
         "take": _whole,

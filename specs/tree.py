@@ -7,10 +7,27 @@ from typing import Any, Final
 
 from specs.errors import Issue
 
-__all__ = ["MAX_DEPTH", "MAX_DIGITS", "REFUSED", "Composed", "Node", "dotted", "plain", "shown", "unwritable", "walk"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_DIGITS",
+    "MAX_ISSUES",
+    "MAX_NODES",
+    "REFUSED",
+    "UNWRITABLE",
+    "Composed",
+    "Node",
+    "StopReading",
+    "dotted",
+    "plain",
+    "shown",
+    "unwritable",
+    "walk",
+]
 
 MAX_DEPTH = 12
 MAX_DIGITS = 12
+MAX_NODES = 400_000  # ten thousand shots of six cuts, with every key written out
+MAX_ISSUES = 25_000
 
 
 class _Refused:
@@ -21,7 +38,7 @@ class _Refused:
 
 
 REFUSED: Final = _Refused()
-_INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
+UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 @dataclass(slots=True)
@@ -41,17 +58,45 @@ class Node:
         return Issue(self.file, self.line, self.column, dotted(path), message, hint)
 
 
+class StopReading(Exception):
+    """Nothing that follows can be made sense of, or it is more than can be meant."""
+
+
 @dataclass(slots=True)
 class Composed:
     """What a reader made of a text: no root where it could not be read to its end."""
 
     root: Node | None = None
     issues: list[Issue] = field(default_factory=list)
+    count: int = 0
+
+    def refuse(self, issue: Issue) -> None:
+        """Keep a problem.
+
+        Raises:
+            StopReading: when there are more than anybody reads.
+        """
+        self.issues.append(issue)
+        if len(self.issues) > MAX_ISSUES:
+            raise StopReading
+
+    def node(self, file: str, line: int, column: int, value: Any) -> Node:
+        """A value of the text.
+
+        Raises:
+            StopReading: when there are more than the largest board has.
+        """
+        self.count += 1
+        made = Node(file, line, column, value)
+        if self.count > MAX_NODES:
+            self.issues.append(made.issue((), f"The file has more than {MAX_NODES:,} values"))
+            raise StopReading
+        return made
 
 
 def shown(text: str, limit: int = 40) -> str:
     """Text as a message may quote it: on one line, without control characters, and short."""
-    safe = _INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
+    safe = UNWRITABLE.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
     return safe if len(safe) <= limit else f"{safe[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -85,7 +130,7 @@ def unwritable(root: Node) -> Iterator[Issue]:
     for path, node in walk(root):
         key = path[-1] if path else ""
         for text in (key, node.value):
-            found = _INVISIBLE.search(text) if isinstance(text, str) else None
+            found = UNWRITABLE.search(text) if isinstance(text, str) else None
             if found:
                 yield node.issue(path, f"This text holds the character U+{ord(found.group()):04X}", "take it out")
                 node.value = REFUSED

@@ -73,6 +73,8 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 def message(error: Mapping[str, Any]) -> str:
     """What is wrong, as one sentence."""
     kind = error["type"]
+    if kind in {"tuple_type", "literal_error"} and error["loc"][2:3] == ("cuts",) and len(error["loc"]) == 4:
+        return "Input should be auto, or a list of cuts"
     if kind in _LIMITS:
         limit, sentence = _LIMITS[kind]
         number = error["ctx"][limit]

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from specs.errors import Issue
-from specs.tree import MAX_DEPTH, MAX_DIGITS, REFUSED, Composed, Node, shown
+from specs.tree import MAX_DEPTH, MAX_DIGITS, REFUSED, Composed, Node, StopReading, shown
 
 __all__ = ["compose_yaml"]
 
@@ -31,16 +31,12 @@ _HINTS = {
 }
 
 
-class _StopError(Exception):
-    """Nothing that follows can be made sense of."""
-
-
 def compose_yaml(text: str, name: str) -> Composed:
     """The tree of a YAML text, with every problem of its form."""
     composer = _Composer(text, name)
     try:
         composer.result.root = composer.document()
-    except _StopError:
+    except StopReading:
         pass
     except yaml.MarkedYAMLError as error:
         composer.result.issues.append(_broken(error, name, text))
@@ -74,7 +70,7 @@ class _Composer:
         next(self.events)
         if isinstance(next(self.events), yaml.StreamEndEvent):
             self.result.issues.append(Issue(self.name, 1, 1, "", "The file is empty", 'begin with "rushes: 1"'))
-            raise _StopError
+            raise StopReading
         event = next(self.events)
         root = self._node(event, event.start_mark)
         next(self.events)
@@ -85,7 +81,7 @@ class _Composer:
 
     def _refuse(self, mark: Any, message: str, hint: str = "") -> None:
         place = Node(self.name, mark.line + 1, mark.column + 1, None)
-        self.result.issues.append(place.issue(self.path, message, hint))
+        self.result.refuse(place.issue(self.path, message, hint))
 
     def _node(self, event: Any, mark: Any) -> Node:
         self._machinery(event)
@@ -96,7 +92,9 @@ class _Composer:
             value = list(self._items(event))
         elif isinstance(event, yaml.MappingStartEvent):
             value = self._mapping(event)
-        return Node(self.name, mark.line + 1, mark.column + 1, value)
+        if getattr(event, "tag", None):
+            value = REFUSED
+        return self.result.node(self.name, mark.line + 1, mark.column + 1, value)
 
     def _machinery(self, event: Any) -> None:
         if isinstance(event, yaml.AliasEvent):
@@ -107,12 +105,13 @@ class _Composer:
         if event.anchor:
             self._refuse(event.start_mark, f"Anchors are not allowed: &{shown(event.anchor)}", "take it out")
         if event.tag:
-            self._refuse(event.start_mark, f"Tags are not allowed: {shown(event.tag)}", "take it out")
+            written = str(event.tag).replace("tag:yaml.org,2002:", "!!", 1)
+            self._refuse(event.start_mark, f"Tags are not allowed: {shown(written)}", "take it out")
 
     def _deeper(self, event: Any) -> None:
         if len(self.path) >= MAX_DEPTH:
             self._refuse(event.start_mark, f"The nesting is deeper than {MAX_DEPTH} levels")
-            raise _StopError
+            raise StopReading
 
     def _items(self, event: Any) -> Iterator[Node]:
         self._deeper(event)
@@ -136,9 +135,7 @@ class _Composer:
     def _entry(self, key: Any, found: dict[str, Node]) -> None:
         if not isinstance(key, yaml.ScalarEvent):
             self._refuse(key.start_mark, "A key should be a plain word")
-            self._passed_over(key)
-            self._passed_over(next(self.events))
-            return
+            raise StopReading
         word = key.value
         self.path.append(word)
         self._machinery(key)
@@ -158,6 +155,8 @@ class _Composer:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth == 0:
                 return
+            if depth > MAX_DEPTH:
+                raise StopReading
             event = next(self.events)
 
     def _scalar(self, event: Any) -> Any:
