@@ -212,6 +212,8 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             "by_unit": {unit: money.text for unit, money in sorted(plan.by_unit.items())},
         },
         "caps": [{"scope": cap.scope, "limit": str(cap.limit)} for cap in plan.caps],
+        "per_shot": str(plan.budget.per_shot or "none"),
+        "auto_approve": str(plan.budget.auto_approve or "none"),
         "shots": [_shot_json(shot) for shot in plan.shots],
         "warnings": list(plan.warnings),
     }
@@ -233,6 +235,8 @@ def _shot_json(shot: PlannedShot) -> dict[str, Any]:
         "audio": request.audio,
         "key": shot.key,
         "price_version": shot.quote.version,
+        "worth_usd": _decimal(shot.usd),
+        "alternatives": list(shot.alternatives),
         "note": shot.decision.note,
     }
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from specs.money import Money
-from tasks.errors import RushesError
+from tasks.errors import Refused, RushesError
 from tasks.estimate import Action, Plan, PlannedShot
 from tasks.exits import ExitCode
+from tasks.failover import PASSES_ON, next_choice, refusal_kind
 from tasks.gate import Approval
 from tasks.ledger import Intent, IntentState
 from tasks.outcome import Outcome, outcome_of, report_of
@@ -63,9 +64,14 @@ class _Shooting:
     production: Production
     run: Run
     wakeups: Wakeups
-    slots: dict[str, asyncio.Semaphore]
     steps: Steps
+    slots: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     results: dict[str, "asyncio.Future[Outcome]"] = field(default_factory=dict)
+
+    def slot(self, shot: PlannedShot) -> asyncio.Semaphore:
+        """At most as many shots are in submit and wait as the provider takes jobs at once."""
+        most = self.production.account(shot.provider).max_in_flight or shot.caps.max_in_flight
+        return self.slots.setdefault(shot.provider, asyncio.Semaphore(most))
 
 
 async def shoot(production: Production, plan: Plan, approval: Approval, steps: Steps) -> RunReport:
@@ -82,7 +88,7 @@ async def shoot(production: Production, plan: Plan, approval: Approval, steps: S
         approval=approval.reason,
     )
     production.watcher.begins({shot.request.shot: shot.request.duration for shot in plan.shots})
-    shooting = _Shooting(production, run, Wakeups(), _slots(production, plan), steps)
+    shooting = _Shooting(production, run, Wakeups(), steps)
     beside = [asyncio.create_task(_heartbeat(production, run))]
     if production.settings.callback_url:
         beside.append(asyncio.create_task(listen(production, shooting.wakeups)))
@@ -94,15 +100,6 @@ async def shoot(production: Production, plan: Plan, approval: Approval, steps: S
         for task in beside:
             task.cancel()
     return report_of(production, plan, outcomes, run_id=run.run_id, started_at=started)
-
-
-def _slots(production: Production, plan: Plan) -> dict[str, asyncio.Semaphore]:
-    """At most as many shots in submit and wait as the provider takes jobs at once."""
-    caps = {shot.provider: shot.caps for shot in plan.shots}
-    return {
-        name: asyncio.Semaphore(production.account(name).max_in_flight or row.max_in_flight)
-        for name, row in caps.items()
-    }
 
 
 async def _heartbeat(production: Production, run: Run) -> None:
@@ -155,12 +152,11 @@ async def _shoot(shooting: _Shooting, shot: PlannedShot) -> Outcome:
     if decision.action is Action.REUSE and decision.intent is not None:
         return outcome_of(shot, await shooting.steps.reuse(shot, decision.intent), decision.note)
     _tell(shooting, shot, "queued")
-    async with shooting.slots[shot.provider]:
-        intent = await _made(shooting, shot)
+    shot, intent, note = await _made_by_any(shooting, shot)
     if intent.state is IntentState.SUCCEEDED:
         _tell(shooting, shot, "store")
         intent = await shooting.steps.store(production, intent)
-    return outcome_of(shot, production.ledger.get(intent.intent_id))
+    return outcome_of(shot, production.ledger.get(intent.intent_id), note)
 
 
 def _held(shot: PlannedShot, intent: Intent) -> Outcome:
@@ -168,6 +164,34 @@ def _held(shot: PlannedShot, intent: Intent) -> Outcome:
     if intent.state in {IntentState.STORED, IntentState.SUPERSEDED}:
         return Outcome(shot, "refused", None, shot.decision.note, ExitCode.REFUSED)
     return outcome_of(shot, intent, shot.decision.note)
+
+
+async def _made_by_any(shooting: _Shooting, shot: PlannedShot) -> tuple[PlannedShot, Intent, str]:
+    """The job's end at the planned provider, or at the next of the list after a definite refusal; with the story."""
+    intent, note = await _made_in_slot(shooting, shot), ""
+    while _passes_on(shooting.production, shot, intent):
+        choice = next_choice(shot, intent, shooting.production.settings)
+        note = choice.note
+        if choice.shot is None:
+            break
+        shooting.production.ledger.note(intent.intent_id, "failover", {"to": choice.shot.provider, "why": note})
+        try:
+            intent = await _made_in_slot(shooting, choice.shot)
+        except Refused as error:
+            return shot, intent, f"{note}; {unresolved(error)}"
+        shot = choice.shot
+    return shot, intent, note
+
+
+def _passes_on(production: Production, shot: PlannedShot, intent: Intent) -> bool:
+    if intent.state is not IntentState.REJECTED or not shot.alternatives:
+        return False
+    return refusal_kind(production.ledger.events(intent.intent_id)) in PASSES_ON
+
+
+async def _made_in_slot(shooting: _Shooting, shot: PlannedShot) -> Intent:
+    async with shooting.slot(shot):
+        return await _made(shooting, shot)
 
 
 async def _made(shooting: _Shooting, shot: PlannedShot) -> Intent:

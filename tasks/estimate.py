@@ -11,10 +11,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from specs.storyboard import Budget, Storyboard
-
 from specs.money import USD, Money
 from specs.request import ShotRequest
+from specs.storyboard import Budget, Storyboard
 from tasks.errors import Refused
 from tasks.ledger import Cap, Intent, IntentState, Ledger
 from tasks.prices import quote as price
@@ -24,7 +23,18 @@ from tasks.settings import Settings
 from tasks.stills import Still
 from tasks.validate import CheckedShot
 
-__all__ = ["Action", "Decision", "Plan", "PlannedShot", "decide", "estimate", "semantics", "semantics_json", "shot_key"]
+__all__ = [
+    "Action",
+    "Decision",
+    "Plan",
+    "PlannedShot",
+    "decide",
+    "estimate",
+    "semantics",
+    "semantics_json",
+    "shot_key",
+    "worth",
+]
 
 
 class Action(StrEnum):
@@ -63,6 +73,12 @@ class PlannedShot:
     def request(self) -> ShotRequest:
         """What is asked for."""
         return self.checked.request
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """Who may be asked where the provider definitely refuses, in the order of preference."""
+        listed = self.checked.fitting
+        return listed[listed.index(self.provider) + 1 :]
 
     @property
     def spends(self) -> Money:
@@ -264,15 +280,16 @@ def _plan_shot(
         caps = PROVIDERS[name].caps
         try:
             quoted = price(name, caps.model, request)
-            usd = _usd(quoted.money, settings.account(name).rate)
-            _within(board, request, quoted.money, usd)
+            usd = worth(quoted.money, settings.account(name).rate)
+            key = shot_key(request, caps.family, checked.stills)
+            decision = decide(ledger, board.code, request, caps, key)
+            if decision.action is Action.CREATE and key in seen:
+                decision = Decision(Action.REUSE, None, f"the same request as {seen[key]}")
+            if decision.action is Action.CREATE:
+                _within(board, request, quoted.money, usd)
         except Refused as error:
             refusals.append(error)
             continue
-        key = shot_key(request, caps.family, checked.stills)
-        decision = decide(ledger, board.code, request, caps, key)
-        if decision.action is Action.CREATE and key in seen:
-            decision = Decision(Action.REUSE, None, f"the same request as {seen[key]}")
         return PlannedShot(
             checked, name, caps, key, _take(ledger, board.code, request, decision), quoted, usd, decision
         )
@@ -283,7 +300,8 @@ def _no_provider(request: ShotRequest, refusals: Sequence[Refused]) -> Refused:
     return Refused(f"{request.shot}: {'; '.join(map(str, refusals)) or 'no provider can do it'}")
 
 
-def _usd(money: Money, rate: Decimal | None) -> Decimal | None:
+def worth(money: Money, rate: Decimal | None) -> Decimal | None:
+    """`money` in USD; None for credits without a rate."""
     if money.unit == USD:
         return money.amount
     return money.amount * rate if rate is not None else None
@@ -328,10 +346,17 @@ def _digest(board: Storyboard, shots: Sequence[PlannedShot], caps: Sequence[Cap]
         {
             "board": board.code,
             "shots": [
-                [one.request.shot, one.key, one.provider, one.caps.model, str(one.quote.money), one.quote.version]
+                [one.request.shot, one.key, one.checked.fitting, one.provider, one.caps.model, *_price(one)]
                 for one in shots
             ],
             "caps": [[cap.scope, cap.key, str(cap.limit)] for cap in caps],
             "auto_approve": str(board.budget.auto_approve) if board.budget else None,
+            "per_shot": str(board.budget.per_shot) if board.budget else None,
         }
     )
+
+
+def _price(shot: PlannedShot) -> list[str | None]:
+    """The price with its date, and what it is worth at the rate of today."""
+    usd = None if shot.usd is None else f"{shot.usd.normalize():f}"
+    return [str(shot.quote.money), shot.quote.version, usd]

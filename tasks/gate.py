@@ -113,7 +113,10 @@ def changes_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[
     for name in after.keys() - before.keys():
         yield f"{name}: new"
     for name in before.keys() & after.keys():
-        facts = ("take", "key", "provider", "model", "quoted", "unit", "seconds", "mode", "audio")
+        facts = (
+            *("take", "key", "provider", "alternatives", "model", "quoted", "unit", "worth_usd", "price_version"),
+            *("seconds", "mode", "audio"),
+        )
         moved = [
             f"{fact} {before[name].get(fact)} -> {after[name].get(fact)}"
             for fact in facts
@@ -121,5 +124,13 @@ def changes_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[
         ]
         if moved:
             yield f"{name}: {', '.join(moved)}"
-    if old.get("caps") != new.get("caps"):
-        yield "the caps"
+    for name in ("board", "caps", "per_shot", "auto_approve"):
+        if old.get(name) != new.get(name):
+            yield f"{name}: {_brief(old.get(name))} -> {_brief(new.get(name))}"
+
+
+def _brief(value: Any) -> str:
+    """A fact of a plan in a few words."""
+    if isinstance(value, list):
+        return ", ".join(f"{cap.get('scope')} {cap.get('limit')}" for cap in value if isinstance(cap, dict)) or "none"
+    return str(value)
