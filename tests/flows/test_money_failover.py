@@ -12,7 +12,7 @@ from tests.fixtures.till import paid_board, till
 BOTH = "[shortapi, sjinn]"
 
 
-@pytest.mark.parametrize("fault", ["http-402", "http-401", "http-403", "refused-credit", "refused-model"])
+@pytest.mark.parametrize("fault", ["http-402", "http-401", "http-403", "refused-credit"])
 async def test_F14_a_shot_refused_for_the_provider_s_own_reasons_is_bought_once_at_the_next(
     fault: str, tmp_path: Path
 ) -> None:
@@ -44,7 +44,7 @@ async def test_the_change_of_provider_is_told_in_the_report_and_in_the_ledger(tm
     assert "so sjinn was asked" in str(reserved.payload["reason"])
 
 
-@pytest.mark.parametrize("fault", ["http-400", "http-404", "http-422", "moderation-input"])
+@pytest.mark.parametrize("fault", ["http-400", "http-404", "http-422", "refused-model", "moderation-input"])
 async def test_F12_F39_what_is_wrong_with_the_shot_never_goes_to_another_provider(fault: str, tmp_path: Path) -> None:
     """An invalid or moderated request is refused, not taken to a laxer house."""
     with till(tmp_path, f"shortapi/{fault}*9") as here:
