@@ -12,12 +12,13 @@ from prefect.types.entrypoint import EntrypointType
 
 from flows.drop import drop
 from flows.render import render
-from flows.standing import collect
+from flows.standing import collect, costs
 
 __all__ = ["COLLECT_EVERY", "deployments"]
 
 COLLECT_EVERY = timedelta(minutes=5)
 SWEEP_AT = "0 2 * * *"
+REPORT_AT = "0 6 * * 1"
 RENDERS_AT_ONCE = 8
 
 
@@ -39,6 +40,13 @@ async def deployments(*, collect_every: timedelta = COLLECT_EVERY) -> Sequence[R
             at_once=1,
             schedule=Interval(collect_every),
             strategy=ConcurrencyLimitStrategy.CANCEL_NEW,
+        ),
+        await _deployment(
+            costs,
+            "Report what was spent; every Monday, the week before.",
+            tags=("rushes",),
+            at_once=1,
+            schedule=Cron(REPORT_AT, timezone="UTC"),
         ),
     ]
 

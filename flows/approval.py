@@ -7,7 +7,7 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
 from prefect.logging import get_run_logger
-from pydantic import Field
+from pydantic import Field, create_model
 
 from flows.plan import plan_json
 from specs.money import USD, Money, MoneyError
@@ -44,6 +44,15 @@ class Decide(RunInput):
     )
 
 
+def _form(plan: Plan, words: str) -> type[Decide]:
+    """The form with the digest filled in; `with_initial_data` would drop the field's title and bounds."""
+    field = Decide.model_fields["digest"]
+    filled = Field(plan.digest, title=field.title, description=field.description, max_length=64)
+    form: type[Decide] = create_model(Decide.__name__, digest=(str, filled), __base__=Decide)
+    form._description = words  # noqa: SLF001 - where Prefect keeps what stands above the form
+    return form
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A person's approval of the plan with `digest`, up to `cap` where a lower one was named."""
@@ -63,7 +72,7 @@ async def ask_person(plan: Plan, needed: NeedsApproval) -> Verdict:
     """
     stale = ""
     for turn in range(1, TURNS + 1):
-        form = Decide.with_initial_data(description=_words(plan, needed, stale), digest=plan.digest)
+        form = _form(plan, _words(plan, needed, stale))
         await plan_artifact(plan)
         given = await asuspend_flow_run(wait_for_input=form, key=f"approval-{turn}")
         if given.decision == "reject":

@@ -1,19 +1,26 @@
-"""The flows that run by the clock: collecting what is paid and late."""
+"""The flows that run by the clock: collecting what is paid and late, and the report of what was spent."""
 
-from typing import Any
+import asyncio
+import datetime as dt
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 from prefect.states import Completed, Failed
+from pydantic import Field
 
 from flows.collect import collect as collect_open
+from flows.costs import spend_report
 from flows.prefect_settings import load_settings
 from flows.render import said
 from tasks.ledger import IntentState
 from tasks.production import Production
+from tasks.seams import SystemClock
 from tasks.shoot import owner
+from tasks.spend import By
+from tasks.storage import Store
 
-__all__ = ["collect"]
+__all__ = ["collect", "costs"]
 
 _STUCK = {IntentState.IN_DOUBT, IntentState.STALLED, IntentState.RESULT_HELD}
 """A job that is merely under way needs nobody, so a collect beside a render does not fail."""
@@ -37,3 +44,32 @@ async def _collected() -> Any:
             name="Needs a person", message=f"{len(stuck)} purchases need a person: see `rushes doubts`", data=None
         )
     return Completed(message=f"{len(found)} open purchases looked at")
+
+
+Days = Annotated[
+    int, Field(title="Days", description="How far the report looks back.", examples=[7, 30], ge=1, le=3660)
+]
+Grouping = Annotated[By, Field(title="Grouped by", description="A line for each of these.")]
+
+
+@flow(name="costs", persist_result=False)
+async def costs(days: Days = 7, by: Grouping = "day") -> Any:
+    """Report what was spent: a table artifact here, a page and a table in the store's `costs/`."""
+    return await said(_reported(days, by))
+
+
+async def _reported(days: int, by: By) -> Any:
+    settings = await load_settings()
+    today = SystemClock().now().date()
+    report = await asyncio.to_thread(spend_report, settings, today - dt.timedelta(days=days - 1), by)
+    document = report.document()
+    if document["lines"]:
+        await acreate_table_artifact(_shown(document["lines"]), key="rushes-costs", description=report.summary())
+    store, name = Store.open(settings.store), f"costs/{today:%Y%m%d}-{days}d-{by}"
+    for suffix, content in ((".csv", report.csv()), (".html", report.html())):
+        await asyncio.to_thread(store.put, content, name + suffix)
+    return Completed(message=report.summary(), data=document)
+
+
+def _shown(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: "" if value is None else value for name, value in line.items()} for line in lines]

@@ -96,8 +96,8 @@ class Sweeper:
     async def _take(self, path: str, *, marked: bool) -> bool:
         """Whether a run was started for the file."""
         size = await asyncio.to_thread(self._inbox.size, path)
-        if size is None:
-            return False
+        if not size:
+            return False  # gone, or opened and not written yet
         if size > MAX_BYTES:
             return await self._too_large(path, size)
         try:

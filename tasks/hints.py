@@ -9,8 +9,9 @@ import hashlib
 from tasks.errors import Transient
 from tasks.ledger import Intent
 from tasks.production import Production
-from tasks.providers.candidates import candidates
+from tasks.providers.candidates import candidates, named_ids
 from tasks.providers.interface import Failure, Handle, Kind, Snapshot
+from tasks.providers.strictjson import Parsed, parse_json
 
 __all__ = ["MOST", "follow", "note_hint"]
 
@@ -25,8 +26,14 @@ def note_hint(production: Production, intent_id: str, body: bytes) -> bool:
     known = production.ledger.hints(intent_id)
     if len(known) >= MOST or any(hint.payload.get("sha256") == sha256 for hint in known):
         return False
-    production.ledger.note(intent_id, _HINT, {"sha256": sha256, "candidates": list(candidates(body))}, actor="callback")
+    production.ledger.note(intent_id, _HINT, {"sha256": sha256, "candidates": list(_named(body))}, actor="callback")
     return True
+
+
+def _named(body: bytes) -> tuple[str, ...]:
+    """The ids that the body calls a job's; where it calls none so, any that it holds (its form is not documented)."""
+    parsed = parse_json(body)
+    return (named_ids(parsed) if isinstance(parsed, Parsed) else ()) or candidates(body)
 
 
 async def follow(production: Production, intent_id: str) -> Intent:

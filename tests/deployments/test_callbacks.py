@@ -5,12 +5,14 @@ import http.client
 import json
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 
 from deployments.callbacks import receive
 from deployments.sandbox import Sandbox
@@ -18,7 +20,7 @@ from flows.plan import Ask, make_plan
 from flows.shooting import PlainSteps, shoot
 from tasks.gate import Approval
 from tasks.ledger import Intent, IntentState
-from tasks.production import Production
+from tasks.production import Deadlines, Production
 from tasks.report import RunReport
 from tasks.settings import Settings
 from tests.fixtures.boards import board, stills
@@ -78,6 +80,7 @@ class House:
     async def shoot(self, settings: Settings) -> RunReport:
         """Plan and shoot the board, without Prefect."""
         async with Production.open(settings) as production:
+            production = replace(production, deadlines=Deadlines(create=2.0))
             plan = await make_plan(production, Ask(str(self.folder / "board.yaml")))
             return await shoot(production, plan, Approval("person", "test", tuple(plan.by_unit.values())), PlainSteps())
 
@@ -116,9 +119,9 @@ def sandbox() -> Iterator[Sandbox]:
 def post(port: int, path: str, body: bytes, *, method: str = "POST") -> tuple[int, dict[str, str], bytes]:
     """One request; status, headers and body of the answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request(method, path, body, {"Content-Type": "application/json"})
-    reply = connection.getresponse()
     try:
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        reply = connection.getresponse()
         return reply.status, dict(reply.getheaders()), reply.read()
     finally:
         connection.close()
@@ -210,7 +213,8 @@ async def test_F50_what_is_too_large_or_no_json_is_refused(
         await asyncio.wait_for(house.shoot(settings), 40)
         await asyncio.to_thread(sandbox.settle)
     (intent,) = house.intents(settings)
-    assert [called.status for called in sandbox.account().callbacks] == [status]
+    statuses = [called.status for called in sandbox.account().callbacks]
+    assert statuses in ([status], [0])  # 0: the connection was gone before the whole of it was sent
     assert "callback" not in house.kinds(settings, intent)
 
 
@@ -292,22 +296,18 @@ async def test_F53_a_second_confirmed_job_is_recorded_with_an_alert_and_collecte
 
 def _stray_job(sandbox: Sandbox) -> str:
     """A job at the same account that this ledger does not know."""
-    place = urlsplit(sandbox.url)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
-    put = {"Content-Type": "image/png"}
-    from io import BytesIO
-
-    from PIL import Image
-
     picture = BytesIO()
     Image.new("RGB", (480, 320), (9, 9, 9)).save(picture, "PNG")
-    connection.request("PUT", "/files/stray.png", picture.getvalue(), put)
-    connection.getresponse().read()
-    args = {"image": f"{sandbox.url}/files/stray.png", "prompt": "x", "duration": "3", "mode": "std", "audio": False}
-    body = json.dumps({"model": "kwaivgi/kling-3.0/image-to-video", "args": args})
-    connection.request("POST", "/api/v1/job/create", body, {"Authorization": "Bearer sandbox"})
-    reply = json.loads(connection.getresponse().read())
-    return str(reply["data"]["job_id"])
+    put = urllib.request.Request(f"{sandbox.url}/files/stray.png", picture.getvalue(), method="PUT")
+    urllib.request.urlopen(put).close()
+    args = {"image": f"{sandbox.url}/files/stray.png", "prompt": "x", "duration": "3", "mode": "std", "audio": False, "multi_shot": False}
+    order = json.dumps({"model": "kwaivgi/kling-3.0/image-to-video", "args": args}).encode()
+    headers = {"Authorization": "Bearer sandbox", "Content-Type": "application/json"}
+    create = urllib.request.Request(f"{sandbox.url}/api/v1/job/create", order, headers, method="POST")
+    with urllib.request.urlopen(create) as reply:
+        answer = json.loads(reply.read())
+    assert answer["code"] == 0, answer
+    return str(answer["data"]["job_id"])
 
 
 async def test_S12_a_flood_from_one_address_is_turned_away(house: House, sandbox: Sandbox) -> None:

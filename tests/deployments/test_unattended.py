@@ -1,0 +1,122 @@
+"""Drops, approval and the run form on a real Prefect server: what nobody watches must still go right."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.deployments.conftest import CANARY, Served
+from tests.fixtures.boards import board
+from tests.fixtures.serving import eventually
+
+pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
+
+
+def receipts(inbox: Path, name: str) -> dict[str, object] | None:
+    """The receipt of a processed board."""
+    found = inbox / "processed" / f"{name}.receipt.json"
+    return dict(json.loads(found.read_bytes())) if found.exists() else None
+
+
+def test_dropped_boards_are_rendered_once_each_whatever_was_dropped_beside_them(served: Served) -> None:
+    """A whole one, its copy, a half-written one that is completed, a marked one, a bad, a huge and a hostile one."""
+    inbox = served.inbox
+    whole = board(code="WHOLE")
+    (inbox / "whole.yaml").write_text(whole)
+    (inbox / "whole-again.yaml").write_text(whole)
+    half = board(code="HALF")
+    (inbox / "half.yaml").write_text(half[:60])
+    (inbox / "bad.yaml").write_text(board(code="BAD").replace("prompt:", "promt:"))
+    (inbox / "escape.yaml").write_text(board(code="ESCAPE").replace("stills/red.jpg", "../secret.jpg"))
+    shutil.copy(inbox / "stills" / "red.jpg", inbox.parent / "secret.jpg")
+    (inbox / "huge.yaml").write_bytes(b"# " + b"x" * (3 << 20))
+    (inbox / "uncapped.yaml").write_text(board(code="UNCAPPED", provider="shortapi", budget="{auto_approve: 50.00 USD}"))
+    (inbox / "notes.txt").write_text("no storyboard")
+    eventually(lambda: (inbox / "rejected" / "half.yaml.problems.txt").exists())
+    (inbox / "half.yaml").write_text(half)
+    done = eventually(lambda: receipts(inbox, "half.yaml"))
+    assert done["exit_code"] == 0
+    eventually(lambda: list((inbox / "processed").glob("whole*.duplicate.txt")))
+    assert receipts(inbox, "whole.yaml") or receipts(inbox, "whole-again.yaml")
+    runs = [one["parameters"]["board"] for one in served.rest.runs("drop/drop") if one["parameters"].get("board")]
+    first = [one for one in ("whole.yaml", "whole-again.yaml") if one in runs]
+    assert len(first) == 1
+    assert sorted(runs) == sorted(["bad.yaml", "escape.yaml", "half.yaml", "half.yaml", "uncapped.yaml", *first])
+    problems = {one.name: one.read_text() for one in (inbox / "rejected").glob("*.problems.txt")}
+    assert 'shots.0.promt: Extra inputs are not permitted, did you mean "prompt"?' in problems["bad.yaml.problems.txt"]
+    assert problems["bad.yaml.problems.txt"].startswith("bad.yaml:8:")
+    assert "outside the folder of the spec" in problems["escape.yaml.problems.txt"]
+    assert "a storyboard has at most" in problems["huge.yaml.problems.txt"]
+    assert "needs a cap" in problems["uncapped.yaml.problems.txt"]
+    assert (inbox / "huge.yaml").exists()
+    assert (inbox / "notes.txt").exists()
+    assert sorted(one.name for one in inbox.glob("*.yaml")) == ["huge.yaml"]
+    assert len(list(served.house.store.glob("WHOLE/runs/*"))) == 1
+    assert served.sandbox.account().jobs == ()
+
+
+def test_a_wrong_parameter_is_refused_with_its_field_and_the_form_explains_each(served: Served) -> None:
+    """The server holds a run's parameters against the schema that the form is made of."""
+    schema = served.rest.deployment("render/render")["parameter_openapi_schema"]["properties"]
+    assert {"title", "description"} <= schema["spec"].keys()
+    assert schema["spec"]["examples"]
+    assert "animatic" in json.dumps(schema["provider"])
+    refused = served.rest.start("render/render", spec="board.yaml", max_cost="a lot")
+    assert refused.status_code in {400, 409, 422}
+    assert "max_cost" in refused.text
+    assert "provider" in served.rest.start("render/render", spec="board.yaml", provider=["nobody"]).text
+
+
+def _paid(served: Served, code: str) -> str:
+    spec = served.inbox.parent / f"{code.lower()}.yaml"
+    text = board(code=code, shots=2, provider="shortapi", budget="{cap: 12.00 USD, auto_approve: 0.10 USD}")
+    spec.write_text(text.replace("stills/", "inbox/stills/"))
+    return str(spec)
+
+
+def test_S07_a_plan_above_its_limit_waits_for_a_person_and_buys_exactly_what_was_approved(served: Served) -> None:
+    """Suspended with the plan as an artifact and nothing reserved; stale decisions refused; then bought once; no key anywhere."""
+    spec = _paid(served, "PAID")
+    run = served.rest.start("render/render", spec=spec).json()["id"]
+    served.rest.until(run, "Suspended")
+    schema = json.loads(served.rest.inputs(run)["suspended-approval-1-schema"])
+    old = schema["properties"]["digest"]["default"]
+    assert schema["properties"]["decision"]["enum"] == ["approve", "approve up to a lower cap", "reject"]
+    table = next(one for one in served.rest.artifacts(run) if one["key"] == "rushes-paid-plan")
+    assert [row["id"] for row in json.loads(table["data"])] == ["SH010", "SH020"]
+    assert served.house.run("doubts").code == 0
+    assert served.sandbox.account().jobs == ()
+    Path(spec).write_text(Path(spec).read_text().replace("Push in 2", "Pull out 2"))
+    served.rest.resume(run, decision="approve", digest=old)
+    again = eventually(lambda: served.rest.inputs(run).get("suspended-approval-2-schema"))
+    new = json.loads(again)["properties"]["digest"]["default"]
+    assert new != old
+    served.rest.until(run, "Suspended")
+    assert served.sandbox.account().jobs == ()
+    served.rest.resume(run, decision="approve", digest=new, reason="as discussed")
+    ended = served.rest.until(run, "Completed")
+    assert ended["state"]["message"] == "2 shots stored"
+    assert len(served.sandbox.account().jobs) == 2
+    assert {one["key"] for one in served.rest.artifacts(run)} >= {"rushes-paid-plan", "rushes-paid-costs"}
+    assert CANARY not in served.rest.everything()
+    log = (served.house.folder / "serve.log").read_text()
+    assert CANARY not in log
+
+
+def test_a_decision_outside_its_bounds_is_refused_in_the_flow(served: Served) -> None:
+    """A lower cap above the total is none; a rejection keeps its reason; neither buys anything."""
+    before = len(served.sandbox.account().jobs)
+    asked = [served.rest.start("render/render", spec=_paid(served, code)).json()["id"] for code in ("CAPPED", "NO")]
+    digests = []
+    for run in asked:
+        served.rest.until(run, "Suspended")
+        schema = json.loads(served.rest.inputs(run)["suspended-approval-1-schema"])
+        digests.append(schema["properties"]["digest"]["default"])
+    served.rest.resume(asked[0], decision="approve up to a lower cap", lower_cap="99", digest=digests[0])
+    served.rest.resume(asked[1], decision="reject", reason="too dark", digest=digests[1])
+    capped = served.rest.until(asked[0], "Refused")
+    rejected = served.rest.until(asked[1], "Refused")
+    assert "not between" in capped["state"]["message"]
+    assert "too dark" in rejected["state"]["message"]
+    assert len(served.sandbox.account().jobs) == before
