@@ -1,5 +1,5 @@
 # uv where it is there, else venv + pip; both take the committed constraints.
-.PHONY: demo test lint types contracts bench clean schema constraints
+.PHONY: help demo test lint bench proof proof-nightly schema constraints clean
 .DEFAULT_GOAL := help
 
 export UV_PYTHON_DOWNLOADS := never
@@ -18,7 +18,7 @@ help:
 	@echo "make demo   install, then render specs/examples/liftoff.yaml locally: no key, no network"
 	@echo "make test   install with the tools of development, then run the whole test suite"
 	@echo "make lint   ruff, mypy and the import contracts"
-	@echo "make proof  the proof of the money protocol, one table"
+	@echo "make proof  the proof of the money protocol, one table; proof-nightly runs more"
 	@echo "make bench  the benchmarks, as ratios"
 	@echo "make clean  remove the environment and caches"
 
@@ -45,7 +45,13 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 
 bench: .venv/.dev
-	$(BIN)/python -m pytest tests/bench -q -s -p no:cacheprovider --override-ini testpaths=tests/bench
+	$(BIN)/python -m pytest tests/bench -q -s -p no:cacheprovider -o python_files='bench_*.py' -o python_functions='bench_*'
+
+proof: .venv/.dev
+	$(BIN)/python -m tests.proof
+
+proof-nightly: .venv/.dev
+	$(BIN)/python -m tests.proof --nightly
 
 schema: .venv/.run
 	$(BIN)/rushes schema > specs/storyboard.schema.json
