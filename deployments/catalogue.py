@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_type_hints
 
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 from prefect.flows import Flow
 from prefect.schedules import Cron, Interval, Schedule
 from prefect.types.entrypoint import EntrypointType
+from pydantic.fields import FieldInfo
 
 from flows.drop import drop
 from flows.render import render
@@ -60,7 +61,7 @@ async def _deployment(
     schedule: Schedule | None = None,
     strategy: ConcurrencyLimitStrategy = ConcurrencyLimitStrategy.ENQUEUE,
 ) -> RunnerDeployment:
-    return await flow.ato_deployment(
+    deployment: RunnerDeployment = await flow.ato_deployment(
         flow.name,
         description=description,
         tags=list(tags),
@@ -68,3 +69,17 @@ async def _deployment(
         concurrency_limit=ConcurrencyLimitConfig(limit=at_once, collision_strategy=strategy),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
+    _explain(deployment, flow)
+    return deployment
+
+
+def _explain(deployment: RunnerDeployment, flow: Flow[Any, Any]) -> None:
+    """Put the titles and descriptions of the parameters into the schema of the run form.
+
+    Prefect reads them from nowhere but docstrings and defaults, and overwrites those of annotations.
+    """
+    schema = deployment._parameter_openapi_schema  # noqa: SLF001 - there is no other way in
+    for name, hint in get_type_hints(flow.fn, include_extras=True).items():
+        for told in getattr(hint, "__metadata__", ()):
+            if isinstance(told, FieldInfo) and name in schema.properties:
+                schema.properties[name] |= {"title": told.title, "description": told.description}

@@ -54,7 +54,7 @@ class OwnServer:
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(self._port)]
         return subprocess.Popen(  # noqa: S603 - our own interpreter and a number
             command,
-            env=prefect_server_environment(),
+            env=prefect_server_environment(self.url),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -35,8 +35,8 @@ class Drop:
     """A dropped storyboard as it was read: its path in the inbox, its bytes, those of its sidecar, and whether it is marked whole."""
 
     path: str
-    text: bytes
-    sidecar: bytes
+    text: bytes = field(repr=False)
+    sidecar: bytes = field(repr=False)
     marked: bool
 
     @property

@@ -164,10 +164,10 @@ _BATCHED = {
 """A fourth to a sixth of the server's CPU for the same flow runs, measured on Prefect 3.8.8."""
 
 
-def prefect_server_environment() -> dict[str, str]:
-    """The environment of a Prefect server that Rushes starts; what the user has set stays."""
-    quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-    return {**_BATCHED, **quiet, **os.environ}
+def prefect_server_environment(api_url: str) -> dict[str, str]:
+    """The environment of a Prefect server that Rushes starts at `api_url`; what the user has set stays."""
+    own = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_SERVER_UI_API_URL": api_url}
+    return {**_BATCHED, **own, **os.environ}
 
 
 def prefect_api() -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from specs.loader import MAX_BYTES
 from tests.deployments.conftest import CANARY, Served
 from tests.fixtures.boards import board
 from tests.fixtures.serving import eventually
@@ -30,8 +31,10 @@ def test_dropped_boards_are_rendered_once_each_whatever_was_dropped_beside_them(
     (inbox / "bad.yaml").write_text(board(code="BAD").replace("prompt:", "promt:"))
     (inbox / "escape.yaml").write_text(board(code="ESCAPE").replace("stills/red.jpg", "../secret.jpg"))
     shutil.copy(inbox / "stills" / "red.jpg", inbox.parent / "secret.jpg")
-    (inbox / "huge.yaml").write_bytes(b"# " + b"x" * (3 << 20))
-    (inbox / "uncapped.yaml").write_text(board(code="UNCAPPED", provider="shortapi", budget="{auto_approve: 50.00 USD}"))
+    (inbox / "huge.yaml").write_bytes(b"# " + b"x" * MAX_BYTES)
+    (inbox / "uncapped.yaml").write_text(
+        board(code="UNCAPPED", provider="shortapi", budget="{auto_approve: 50.00 USD}")
+    )
     (inbox / "notes.txt").write_text("no storyboard")
     eventually(lambda: (inbox / "rejected" / "half.yaml.problems.txt").exists())
     (inbox / "half.yaml").write_text(half)
