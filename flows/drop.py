@@ -26,7 +26,7 @@ from tasks.seams import SystemClock, SystemRng
 __all__ = ["drop"]
 
 Board = Annotated[
-    str | None,
+    str,
     Field(
         title="Board",
         description="A storyboard in the inbox. Empty: everything that lies there.",
@@ -35,13 +35,13 @@ Board = Annotated[
     ),
 ]
 ClaimName = Annotated[
-    str | None,
+    str,
     Field(title="Claim", description="Filled in by the watcher. Leave it empty.", max_length=80),
 ]
 
 
 @flow(name="drop", flow_run_name="drop-{board}", persist_result=False)
-async def drop(board: Board = None, claim: ClaimName = None) -> Any:
+async def drop(board: Board = "", claim: ClaimName = "") -> Any:
     """Render a dropped storyboard, with the gate, the caps and the approval of every other run."""
     settings = await load_settings()
     if settings.inbox is None:

@@ -1,4 +1,7 @@
-"""The parameters of the flows with their titles, bounds and examples: Prefect's run form is made from these."""
+"""The parameters of the flows with their titles, bounds and examples: Prefect's run form is made from these.
+
+None of them may be null: the form then shows one field for each instead of a choice of types.
+"""
 
 from typing import Annotated, Literal
 
@@ -17,7 +20,7 @@ Spec = Annotated[
     ),
 ]
 Providers = Annotated[
-    list[Literal["animatic", "shortapi", "sjinn"]] | None,
+    list[Literal["animatic", "shortapi", "sjinn"]],
     Field(
         title="Providers",
         description="In order of preference, instead of the board's own. animatic renders locally and costs nothing.",
@@ -25,7 +28,7 @@ Providers = Annotated[
     ),
 ]
 MaxCost = Annotated[
-    str | None,
+    str,
     Field(
         title="Most to spend (USD)",
         description="Refuse the run when it would cost more. Empty: the board's own caps.",
@@ -34,7 +37,7 @@ MaxCost = Annotated[
     ),
 ]
 Digest = Annotated[
-    str | None,
+    str,
     Field(
         title="Approved digest",
         description="Buy exactly the plan with this digest (`rushes plan` prints it). Empty: the board's auto_approve "
@@ -47,7 +50,7 @@ Yes = Annotated[
     bool, Field(title="Buy without asking", description="Approve whatever the plan costs, within its caps.")
 ]
 Retakes = Annotated[
-    dict[str, str] | None,
+    dict[str, str],
     Field(
         title="Retakes",
         description="Shots that are wanted anew, each with the reason.",

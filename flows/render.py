@@ -37,21 +37,21 @@ WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 @flow(name="render", flow_run_name="render-{spec}", persist_result=False)
 async def render(
     spec: Spec,
-    provider: Providers = None,
-    max_cost: MaxCost = None,
-    approve: Digest = None,
+    provider: Providers = [],  # noqa: B006 - Prefect hands each run a copy
+    max_cost: MaxCost = "",
+    approve: Digest = "",
     yes: Yes = False,
-    retakes: Retakes = None,
+    retakes: Retakes = {},  # noqa: B006
 ) -> Any:
     """Render a storyboard: validate, estimate, submit, wait, store, report.
 
     Above the board's `auto_approve` the run suspends with its plan and waits for a person's decision.
     """
-    ask = Ask(spec, tuple(provider or ()), retakes or {})
+    ask = Ask(spec, tuple(provider), retakes)
     return await said(render_ask(ask, Wish(_usd(max_cost), yes, approve or None)))
 
 
-def _usd(text: str | None) -> Money | None:
+def _usd(text: str) -> Money | None:
     if not text:
         return None
     return Money.parse(text) if " " in text else Money.of(text)

@@ -67,7 +67,7 @@ def _open(spec: str, ask: Ask, wish: Wish, out: Console, *, as_json: bool) -> _S
     if b'"digest"' not in text or b'"spec_sha256"' not in text:
         return _Session(ask, wish, out, as_json)
     saved = saved_plan(text, spec)
-    ask = replace(ask, spec=saved["spec"], providers=tuple(saved.get("providers", ())))
+    ask = replace(ask, spec=saved["spec"], providers=ask.providers or tuple(saved.get("providers", ())))
     return _Session(ask, replace(wish, digest=wish.digest or saved["digest"]), out, as_json, saved)
 
 
@@ -133,11 +133,11 @@ async def _call(render: Any, session: _Session) -> Any:
     ask, wish = session.ask, session.wish
     return await render(
         spec=ask.spec,
-        provider=list(ask.providers) or None,
-        max_cost=str(wish.max_cost) if wish.max_cost else None,
-        approve=wish.digest,
+        provider=list(ask.providers),
+        max_cost=str(wish.max_cost) if wish.max_cost else "",
+        approve=wish.digest or "",
         yes=wish.yes,
-        retakes=dict(ask.retakes) or None,
+        retakes=dict(ask.retakes),
         return_state=True,
     )
 
