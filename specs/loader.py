@@ -4,7 +4,7 @@ A reader per format makes a tree of values with places; the same rules then hold
 text, the models, and the rules across keys. What can be judged is judged, so that one pass finds every problem.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import PurePath
 from typing import Any
@@ -18,7 +18,7 @@ from specs.keylike import hidden, key_places
 from specs.shotlist import compose_shotlist, is_sidecar
 from specs.source import Source
 from specs.storyboard import Storyboard
-from specs.tree import MAX_ISSUES, REFUSED, UNWRITABLE, Composed, Node, plain, unwritable
+from specs.tree import MAX_ISSUES, REFUSED, UNWRITABLE, Composed, Node, plain, unwritable, walk
 from specs.wording import hint, message
 from specs.yaml_text import compose_yaml
 
@@ -92,10 +92,25 @@ def _vetted(made: Composed, text: str, name: str) -> None:
     places = list(key_places(text))
     paths = Source(name, made.root).paths_at(places) if places and made.root else [()] * len(places)
     for (line, column), path in zip(places, paths, strict=True):
-        advice = "a key belongs in the environment; revoke it if it was real"
-        made.issues.append(Node(name, line, column, None).issue(path, "This looks like a secret key", advice))
+        made.issues.append(_secret(Node(name, line, column, None), path))
     if made.root is not None:
+        if not places:
+            made.issues += [
+                _secret(node, path) for path, node in walk(made.root) if node.file == name and _holds_key(path, node)
+            ]
         made.issues += [one for one in unwritable(made.root) if one.file == name]
+
+
+def _secret(node: Node, path: Sequence[str | int]) -> Issue:
+    return node.issue(
+        path, "This looks like a secret key", "a key belongs in the environment; revoke it if it was real"
+    )
+
+
+def _holds_key(path: Sequence[str | int], node: Node) -> bool:
+    """Whether a key was spelt with escapes, which the text itself does not show."""
+    said = (path[-1] if path else "", node.value)
+    return any(isinstance(one, str) and hidden(one) != one for one in said)
 
 
 def _decoded(text: bytes, name: str) -> str:

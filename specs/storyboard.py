@@ -124,7 +124,7 @@ class Shot(_Part):
     audio: bool | None = Field(None, description="Let the model make sound, where it can; changes the price.")
     cuts: Cuts | None = Field(None, description="`auto` lets the model split the shot; a list says how.")
     elements: Annotated[tuple[Identifier, ...], Field(strict=False, max_length=3)] = Field(
-        (), description="Names from the board's `elements`."
+        (), description="Names from the board's `elements`.", json_schema_extra={"uniqueItems": True}
     )
     take: Take = Field(1, description="Raise it to ask for a new take.")
 

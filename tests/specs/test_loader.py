@@ -13,7 +13,7 @@ from specs.errors import Issue, SpecError
 from specs.json_text import compose_json
 from specs.loader import MAX_BYTES, load, load_with_source
 from specs.storyboard import Storyboard
-from specs.tree import MAX_DEPTH, plain
+from specs.tree import MAX_DEPTH, MAX_ISSUES, MAX_NODES, plain
 from tests.strategies import boards, json_values
 
 GOOD = Path(__file__).parents[1] / "assets/specs/good"
@@ -195,3 +195,48 @@ def test_a_damaged_board_gives_a_board_or_problems_with_places(data: st.DataObje
     damage = data.draw(st.just(b"") | odd | st.just(text[start:end] * 2) | st.binary(max_size=8))
     found = issues_of(text[:start] + damage + text[end:], name)
     assert all(issue.line >= 1 and issue.column >= 1 and str(issue).isprintable() for issue in found)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["ak-" + "0123456789abcdef" * 2, "sk_" + "a1B2" * 6, "sk-" + "a1B2" * 6, "AKIA" + "A1B2" * 4, "r8_" + "a1B2" * 10],
+)
+def test_S10_no_message_repeats_a_key_however_it_is_spelt(key: str) -> None:
+    """Plain, as a name, in a comment, with escapes, or in a broken file: told by its place, and never printed."""
+    escaped = "".join(f"\\u{ord(one):04x}" for one in key)
+    texts = [
+        f"rushes: 1\ntitle: {key}\n",
+        f"{key}: 1\n",
+        f"# {key}\nrushes: 1\n",
+        f'rushes: 1\ntitle: "{escaped}"\n',
+        f'"{escaped}": 1\n',
+        f"title: {key}\n\tbroken: [",
+        f"title: &{key} x\n",
+    ]
+    for text in texts:
+        lines = "\n".join(problems(text.encode()))
+        assert "looks like a secret key" in lines
+        assert key not in lines
+    assert (
+        "looks like a secret key"
+        in problems(json.dumps({"title": key}).replace(key, escaped).encode(), "board.json")[-1]
+    )
+
+
+def test_S05_a_spec_is_never_larger_than_the_largest_board() -> None:
+    """Values are counted while they are read, in every format."""
+    many = MAX_NODES + 1
+    texts = {
+        "board.yaml": "a: [" + "1," * many + "]",
+        "board.json": "[" + "1," * many + "1]",
+        "board.csv": "id\n" + "1\n" * many,
+    }
+    for name, text in texts.items():
+        assert any(f"more than {MAX_NODES:,} values" in line for line in problems(text.encode(), name))
+
+
+def test_S05_problems_without_end_are_cut_off() -> None:
+    """Twenty-five thousand are told, and that there are more."""
+    lines = problems(b"shots:\n" + b"- \n" * (MAX_ISSUES + 10))
+    assert len(lines) == MAX_ISSUES + 1
+    assert lines[-1].endswith("There is more wrong than can be listed")
