@@ -20,7 +20,7 @@ from tasks.production import Production
 from tasks.report import RunReport
 from tasks.shoot import Run, owner, submission_of, unresolved
 from tasks.store import store_take
-from tasks.submit import submit_shot
+from tasks.submit import settled_elsewhere, submit_shot
 from tasks.wait import Wakeups, listen, wait_for
 
 __all__ = ["PlainSteps", "Steps", "shoot"]
@@ -201,6 +201,7 @@ async def _made(shooting: _Shooting, shot: PlannedShot) -> Intent:
     if shot.decision.action is Action.CREATE or intent is None:
         _tell(shooting, shot, "submit")
         intent = await shooting.steps.submit(production, shooting.run, shot)
+    intent = await settled_elsewhere(production, intent)
     production.watcher.job(intent.intent_id, shot.request.shot)
     if intent.state is IntentState.SUBMITTED:
         _tell(shooting, shot, "wait")

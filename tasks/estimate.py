@@ -164,10 +164,9 @@ def _sha256(value: object) -> str:
 
 
 _DONE = {IntentState.STORED, IntentState.SUPERSEDED}
-_UNDER_WAY = {IntentState.SUBMITTED, IntentState.SUCCEEDED, IntentState.STALLED}
+_UNDER_WAY = {IntentState.SUBMITTING, IntentState.SUBMITTED, IntentState.SUCCEEDED, IntentState.STALLED}
 _BUYABLE = {IntentState.REJECTED, IntentState.CANCELLED, IntentState.ABANDONED, IntentState.FAILED_FINAL}
 _HELD_NOTES = {
-    IntentState.SUBMITTING: "being submitted by another process, or interrupted; `rushes collect` tells",
     IntentState.IN_DOUBT: "outcome unknown; see `rushes doubts`",
     IntentState.RESULT_HELD: "paid, result not fetched; `rushes collect` tries again",
     IntentState.FAILED_UNSETTLED: "failed, refund unknown; `rushes collect` asks again, `rushes retake` buys a new take",
@@ -184,7 +183,8 @@ def decide(ledger: Ledger, board: str, request: ShotRequest, caps: Caps, key: st
     if row.state in _DONE and row.artifact is not None:
         return Decision(Action.REUSE, row, f"take {row.take} of {row.shot}")
     if row.state in _UNDER_WAY:
-        return Decision(Action.RESUME, row, f"job {row.job_id} is under way")
+        note = f"job {row.job_id} is under way" if row.job_id else "another run is submitting it"
+        return Decision(Action.RESUME, row, note)
     if row.state in _BUYABLE and not (row.billed and row.billed.micros):
         return _new_shot(ledger, board, request, caps)
     note = _HELD_NOTES.get(row.state, f"{row.state.lower()} after being billed; `rushes retake` buys a new take")
@@ -197,7 +197,7 @@ def _new_shot(ledger: Ledger, board: str, request: ShotRequest, caps: Caps) -> D
         return Decision(Action.CREATE)
     if not caps.paid:
         return Decision(Action.CREATE, older, "changed since the last render", supersede=True)
-    if older.state in {IntentState.SUBMITTING, IntentState.IN_DOUBT, *_UNDER_WAY}:
+    if older.state in {IntentState.IN_DOUBT, *_UNDER_WAY}:
         return Decision(Action.HELD, older, f"take {older.take} is still {older.state.lower()}; finish it first")
     if request.take > _asked(older)["take"]:
         return Decision(Action.CREATE, older, f"new take, after take {older.take}", supersede=True)

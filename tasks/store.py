@@ -48,7 +48,8 @@ async def store_take(production: Production, intent: Intent) -> Intent:
     """From SUCCEEDED to STORED, or RESULT_HELD where the paid result cannot be fetched or read. Safe to call again."""
     if intent.state is not IntentState.SUCCEEDED:
         return intent
-    temporary = production.cache("downloads") / f"{intent.intent_id}.mp4"
+    # Two runs may fetch the same result at once (F61): each into a file of its own.
+    temporary = production.cache("downloads") / f"{intent.intent_id}-{production.rng.new_id()[-8:]}.mp4"
     for requery in range(REQUERIES + 1):
         try:
             fetched, probe = await _fetch(production, intent, temporary)

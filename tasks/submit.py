@@ -29,7 +29,7 @@ from tasks.ledger import (
 from tasks.production import Production
 from tasks.providers.interface import Accepted, Failure, Handle, Kind, Media, Provider, Reply, Request, Snapshot, State
 
-__all__ = ["Submission", "submit_shot"]
+__all__ = ["Submission", "settled_elsewhere", "submit_shot"]
 
 RESENDS = 3
 RETRY_AFTER = (1.0, 900.0)
@@ -91,7 +91,7 @@ async def _attempt(
                 production.hooks("K5")
                 return await _uninterrupted(_send(production, intent, request, auth))
             case Taken(intent):
-                return intent, None
+                return await settled_elsewhere(production, intent), None
             case Full():
                 await production.clock.sleep(production.rng.uniform(SLOT_WAIT, 2 * SLOT_WAIT))
             case Edited(intent):
@@ -105,6 +105,16 @@ async def _attempt(
                 raise Refused(f"{order.provider}: {reason}", "See `rushes doubts` and `rushes doctor`.")
             case outcome:
                 assert_never(outcome)
+
+
+async def settled_elsewhere(production: Production, intent: Intent) -> Intent:
+    """Wait for the process that is sending this very shot; its lease is over within a minute if it is no more."""
+    while intent.state is IntentState.SUBMITTING:
+        await production.clock.sleep(SLOT_WAIT)
+        if intent.lease_until < production.clock.now():
+            production.ledger.recover(intent.lease_owner)
+        intent = production.ledger.get(intent.intent_id)
+    return intent
 
 
 def _encode(production: Production, submission: Submission, order: Order, token: str) -> Request:
@@ -193,9 +203,12 @@ async def _post(production: Production, intent: Intent, request: Request, auth: 
 
 
 def _read(production: Production, intent: Intent, provider: Provider, reply: Reply) -> Accepted | Failure:
-    """K10 to K11. A journal that cannot be written loses nothing yet: the ledger may still take what the reply says."""
+    """K10 to K11. A journal that cannot be written loses nothing yet: the ledger may still take what the reply says.
+
+    Only an id that the provider gave plainly is journalled as the job's: recovery believes it without a query.
+    """
     answer = provider.decode_submit(reply)
-    job = answer.job_id if isinstance(answer, Accepted) else next(iter(answer.candidates), None)
+    job = answer.job_id if isinstance(answer, Accepted) else None
     try:
         production.ledger.journal_answer(intent.intent_id, hashlib.sha256(reply.body).hexdigest(), job)
     except LedgerUnavailable as error:
@@ -236,7 +249,8 @@ def _reject(production: Production, intent: Intent, failure: Failure) -> Intent:
 
 async def _doubt(production: Production, intent: Intent, failure: Failure, auth: str | None) -> Intent:
     """In doubt, unless a query confirms a job id that an odd reply carried (F17)."""
-    held = production.ledger.doubt(intent.intent_id, intent.epoch, failure.message)
+    named = f"; its reply named {', '.join(failure.candidates)}" if failure.candidates else ""
+    held = production.ledger.doubt(intent.intent_id, intent.epoch, failure.message + named)
     if held.state is not IntentState.IN_DOUBT:
         return held
     for candidate in failure.candidates:

@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
@@ -55,6 +55,7 @@ class Rehearsal:
     sandbox: Sandbox
     provider: str
     poll_seconds: float | None = 2.0
+    deadlines: Deadlines = field(default_factory=lambda: Deadlines(create=15.0, poll=10.0, stall=10.0))
 
     def write_board(self, text: str) -> Path:
         """The board with its still, in this rehearsal's folder."""
@@ -80,9 +81,9 @@ class Rehearsal:
         )
 
     def open(self) -> Production:
-        """The production, impatient: seconds instead of half minutes, and no long sleeps."""
+        """The production, impatient: nobody sleeps long."""
         opened = Production.open(self.settings())
-        return replace(opened, clock=HastyClock(), deadlines=Deadlines(create=1.0, poll=0.6, stall=0.6))
+        return replace(opened, clock=HastyClock(), deadlines=self.deadlines)
 
     async def render(self, board: Path, *, wish: Wish | None = None) -> RunReport:
         """Plan, approve, shoot."""

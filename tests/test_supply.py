@@ -1,0 +1,34 @@
+"""What is installed and what is loaded: pinned versions without addresses, and no pickle from anywhere."""
+
+import ast
+import os
+import re
+import tomllib
+
+import pytest
+
+from tasks.settings import calm_prefect
+from tests.fixtures.command import ROOT
+from tests.test_house import SOURCES
+
+
+def test_S25_every_dependency_is_pinned_and_no_address_is_named() -> None:
+    """Each direct dependency has one exact version in the constraints, which hold nothing but names and versions."""
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9._-]+==[0-9][^\s]*( ; .+)?", line) for line in lines)
+    pinned = {line.partition("==")[0] for line in lines}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    names = {re.split(r"[\[<>=!~; ]", one)[0].lower() for one in wanted} - {"rushes"}
+    assert names - pinned == set()
+
+
+def test_S23_results_are_json_and_nothing_of_ours_loads_a_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect is told to write JSON, and no module imports pickle or its kin."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    calm_prefect()
+    assert os.environ["PREFECT_RESULTS_DEFAULT_SERIALIZER"] == "json"
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            assert not {"pickle", "cloudpickle", "dill", "shelve", "marshal"} & set(names), path
