@@ -1,5 +1,7 @@
 """One of many processes that race for the same shots or the same dollars; its results go back through a queue."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing import Queue
 from multiprocessing.synchronize import Barrier
@@ -18,7 +20,23 @@ def _open(url: str, home: Path) -> Ledger:
     return Ledger.open(url, home=home, clock=SystemClock(), rng=SystemRng(), durable=False, patience=120)
 
 
-def race_for_one_shot(url: str, home: Path, number: int, rounds: int, start: Barrier, results: "Queue[Any]") -> None:
+def racing(run: Callable[..., Any]) -> Callable[..., None]:
+    """Report what the race returns or how it broke, and wake the others when it breaks."""
+
+    @functools.wraps(run)
+    def reported(url: str, home: Path, number: int, rounds: int, start: Barrier, results: "Queue[Any]") -> None:
+        try:
+            results.put(run(url, home, number, rounds, start))
+        except BaseException as error:
+            start.abort()
+            results.put(repr(error))
+            raise
+
+    return reported
+
+
+@racing
+def race_for_one_shot(url: str, home: Path, number: int, rounds: int, start: Barrier) -> list[int]:
     """In each round try to reserve that round's shot; report the rounds that were won."""
     ledger = _open(url, home)
     won = []
@@ -29,12 +47,11 @@ def race_for_one_shot(url: str, home: Path, number: int, rounds: int, start: Bar
             won.append(one)
             ledger.accepted(outcome.intent.intent_id, f"job-{one}-{number}", Money.of("1.43"))
     ledger.close()
-    results.put(won)
+    return won
 
 
-def race_for_the_last_dollar(
-    url: str, home: Path, number: int, rounds: int, start: Barrier, results: "Queue[Any]"
-) -> None:
+@racing
+def race_for_the_last_dollar(url: str, home: Path, number: int, rounds: int, start: Barrier) -> list[int]:
     """In each round try to reserve 20 shots under a cap for 5 of them, each racer from another place on."""
     ledger = _open(url, home)
     won = []
@@ -47,15 +64,17 @@ def race_for_the_last_dollar(
                 won.append(one)
         start.wait()
     ledger.close()
-    results.put(won)
+    return won
 
 
-def race_to_open(url: str, home: Path, number: int, rounds: int, start: Barrier, results: "Queue[Any]") -> None:
+@racing
+def race_to_open(url: str, home: Path, number: int, rounds: int, start: Barrier) -> object:
     """Open a ledger that is not there yet."""
     start.wait()
     ledger = _open(url, home)
-    results.put(ledger.halted() or number * rounds)
+    halted = ledger.halted()
     ledger.close()
+    return halted or number * rounds
 
 
 def _wide() -> tuple[Cap, ...]:

@@ -66,7 +66,7 @@ def test_the_double_spend_lock_is_a_unique_index(desk: Desk, column: str) -> Non
     in_state(ledger, S.SUBMITTED, order("SH020"), job="job-2")
     value = {"shot_key": "key of SH010", "shot": "SH010"}[column]
     with pytest.raises(sa.exc.IntegrityError):
-        desk.execute(f"UPDATE intent SET {column} = '{value}', attempt_no = 2")
+        desk.execute(f"UPDATE intent SET {column} = '{value}', attempt_no = 2 WHERE shot = 'SH020'")
 
 
 def test_F20_one_job_cannot_be_two_intents_even_in_bare_sql(desk: Desk) -> None:

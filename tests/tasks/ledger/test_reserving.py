@@ -98,6 +98,14 @@ def test_a_free_family_is_rendered_anew_after_an_edit(desk: Desk, state: IntentS
     assert ledger.get(old.intent_id).state is S.SUPERSEDED
 
 
+def test_a_free_order_does_not_push_a_paid_purchase_aside(desk: Desk) -> None:
+    """A price of nothing for a shot that has money at stake is no reason to forget that money."""
+    ledger = desk.begun()
+    paid = in_state(ledger, S.IN_DOUBT)
+    assert isinstance(ledger.reserve(order(shot_key="edited", quote=Money(0), supersede=True)), Edited)
+    assert ledger.get(paid.intent_id) == paid
+
+
 def test_supersede_never_buys_the_same_content_again(desk: Desk) -> None:
     """The same shot key is reused whatever is asked, also after it was superseded by another take."""
     ledger = desk.begun()
@@ -218,5 +226,14 @@ def test_a_stale_sender_can_neither_renew_nor_send(desk: Desk) -> None:
     assert other.recover("other").doubts == (one.intent_id,)
     assert ledger.renew(one.intent_id, 1).state is S.IN_DOUBT
     assert not ledger.still_ours(one.intent_id, 1)
+    assert not ledger.still_ours(one.intent_id, 2)
+    assert ledger.renew(one.intent_id, 2).not_after == one.not_after
     assert ledger.rejected(one.intent_id, 1, kind="rate", reason="429", opens_breaker=False).state is S.IN_DOUBT
     assert usd(ledger.get(one.intent_id).reserved) == "1.43"
+
+
+def test_a_doubt_begins_a_new_epoch(desk: Desk) -> None:
+    """Whoever held the old one decides nothing more."""
+    ledger = desk.begun()
+    one = in_state(ledger, S.IN_DOUBT)
+    assert one.epoch == 2
