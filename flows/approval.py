@@ -12,12 +12,13 @@ from pydantic import Field, create_model
 from flows.plan import plan_json
 from specs.money import USD, Money, MoneyError
 from tasks.errors import Refused
-from tasks.estimate import Plan
+from tasks.estimate import Plan, PlannedShot
 from tasks.gate import Approval, NeedsApproval, Wish, gate
 from tasks.ledger import Ledger
 
 __all__ = ["Decide", "Verdict", "ask_person", "judged", "plan_artifact"]
 
+SHOWN = 12
 TURNS = 5
 """How often one run may ask again because its plan changed while it waited."""
 
@@ -119,13 +120,24 @@ def _lower(given: Decide, plan: Plan) -> Money | None:
 def _words(plan: Plan, needed: NeedsApproval, stale: str) -> str:
     """What stands above the form."""
     again = f"The approval of plan {stale} was refused: the board or its prices have changed. " if stale else ""
+    shots = [shot for shot in plan.shots if shot.spends.micros]
     lines = [
         f"{again}**{plan.title}** wants {needed.total}, which is more than its `auto_approve`.",
+        "",
+        *(f"- {_bought(shot)}" for shot in shots[:SHOWN]),
+        *([f"- and {len(shots) - SHOWN} more"] if len(shots) > SHOWN else []),
         *(f"- {cap.scope} cap: {cap.limit}" for cap in plan.caps),
-        *(f"- warning: {warning}" for warning in plan.warnings),
-        "The plan is the run's table artifact.",
+        *(f"- warning: {warning}" for warning in plan.warnings[:SHOWN]),
+        "",
+        "The whole plan is the run's table artifact.",
     ]
     return "\n".join(lines)
+
+
+def _bought(shot: PlannedShot) -> str:
+    request = shot.request
+    sound = ", with sound" if request.audio else ""
+    return f"{request.shot} TK{shot.take:02d}: {request.duration} s {request.mode}{sound} at {shot.provider}, {shot.quote.money}"
 
 
 async def plan_artifact(plan: Plan) -> None:

@@ -6,10 +6,11 @@ import json
 import socket
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from typing import Self, TypeVar
 
 import pytest
 from PIL import Image
@@ -26,6 +27,8 @@ from tasks.settings import Settings
 from tests.fixtures.boards import board, stills
 from tests.fixtures.prefect_server import free_port
 
+T = TypeVar("T")
+
 
 class Receiving:
     """The receiver in a thread with a ledger connection of its own, as another process would have."""
@@ -34,7 +37,7 @@ class Receiving:
         self._settings, self._port = settings, port
         self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> "Receiving":
+    def __enter__(self) -> Self:
         self._thread.start()
         for _ in range(200):
             with socket.socket() as probe:
@@ -79,8 +82,8 @@ class House:
 
     async def shoot(self, settings: Settings) -> RunReport:
         """Plan and shoot the board, without Prefect."""
-        async with Production.open(settings) as production:
-            production = replace(production, deadlines=Deadlines(create=2.0))
+        async with Production.open(settings) as opened:
+            production = replace(opened, deadlines=Deadlines(create=2.0))
             plan = await make_plan(production, Ask(str(self.folder / "board.yaml")))
             return await shoot(production, plan, Approval("person", "test", tuple(plan.by_unit.values())), PlainSteps())
 
@@ -93,7 +96,7 @@ class House:
         return _read(settings, lambda production: [one.kind for one in production.ledger.events(intent.intent_id)])
 
 
-def _read(settings, ask):  # type: ignore[no-untyped-def]
+def _read(settings: Settings, ask: Callable[[Production], T]) -> T:
     production = Production.open(settings)
     try:
         return ask(production)
@@ -300,7 +303,14 @@ def _stray_job(sandbox: Sandbox) -> str:
     Image.new("RGB", (480, 320), (9, 9, 9)).save(picture, "PNG")
     put = urllib.request.Request(f"{sandbox.url}/files/stray.png", picture.getvalue(), method="PUT")
     urllib.request.urlopen(put).close()
-    args = {"image": f"{sandbox.url}/files/stray.png", "prompt": "x", "duration": "3", "mode": "std", "audio": False, "multi_shot": False}
+    args = {
+        "image": f"{sandbox.url}/files/stray.png",
+        "prompt": "x",
+        "duration": "3",
+        "mode": "std",
+        "audio": False,
+        "multi_shot": False,
+    }
     order = json.dumps({"model": "kwaivgi/kling-3.0/image-to-video", "args": args}).encode()
     headers = {"Authorization": "Bearer sandbox", "Content-Type": "application/json"}
     create = urllib.request.Request(f"{sandbox.url}/api/v1/job/create", order, headers, method="POST")
