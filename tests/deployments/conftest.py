@@ -11,10 +11,10 @@ from tests.fixtures.boards import stills
 from tests.fixtures.command import Installation
 from tests.fixtures.prefect_rest import Rest
 from tests.fixtures.prefect_server import prefect_api
-from tests.fixtures.s3 import s3_server, s3_url
+from tests.fixtures.s3 import S3Server, s3_server, s3_url
 from tests.fixtures.serving import serving
 
-__all__ = ["Served", "prefect_api", "s3_server", "s3_url"]
+__all__ = ["S3Server", "Served", "prefect_api", "s3_server", "s3_url"]
 
 CANARY = "sk-canary-5e1f0c"
 

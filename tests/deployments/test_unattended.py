@@ -36,7 +36,7 @@ def test_dropped_boards_are_rendered_once_each_whatever_was_dropped_beside_them(
         board(code="UNCAPPED", provider="shortapi", budget="{auto_approve: 50.00 USD}")
     )
     (inbox / "notes.txt").write_text("no storyboard")
-    eventually(lambda: (inbox / "rejected" / "half.yaml.problems.txt").exists())
+    eventually((inbox / "rejected" / "half.yaml.problems.txt").exists)
     (inbox / "half.yaml").write_text(half)
     done = eventually(lambda: receipts(inbox, "half.yaml"))
     assert done["exit_code"] == 0
@@ -123,3 +123,35 @@ def test_a_decision_outside_its_bounds_is_refused_in_the_flow(served: Served) ->
     assert "not between" in capped["state"]["message"]
     assert "too dark" in rejected["state"]["message"]
     assert len(served.sandbox.account().jobs) == before
+
+
+@pytest.mark.browser
+def test_a_producer_fills_the_form_and_approves_the_plan_in_a_browser(served: Served) -> None:
+    """Deployments, Custom run, the form; the suspended run's form; Completed, with its artifacts."""
+    from playwright.sync_api import sync_playwright
+
+    spec = _paid(served, "BROWSED")
+    ui = served.rest.url.removesuffix("/api")
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(60_000)
+        page.goto(f"{ui}/deployments")
+        page.get_by_role("link", name="render", exact=True).first.click()
+        page.get_by_role("button", name="Run", exact=True).first.click()
+        page.get_by_text("Custom run").click()
+        page.get_by_text("a path on the machine that renders").wait_for()
+        page.locator("textarea").first.fill(spec)
+        page.get_by_role("button", name="Submit").click()
+        page.get_by_role("button", name="View run").last.click()
+        page.get_by_text("Suspended", exact=True).first.wait_for(timeout=120_000)
+        page.get_by_role("button", name="Resume").first.click()
+        page.get_by_text("SH020 TK01: 3 s std at shortapi").wait_for()
+        page.locator(".schema-form-property-string .p-select-button__control").first.press("Space")
+        page.locator(".p-select-option").get_by_text("approve", exact=True).click()
+        page.get_by_role("button", name="Submit").last.click()
+        page.get_by_text("Completed", exact=True).first.wait_for(timeout=120_000)
+        page.get_by_text("Artifacts", exact=True).first.click()
+        page.get_by_text("rushes-browsed-costs").first.wait_for()
+        browser.close()
