@@ -288,13 +288,10 @@ def doubts(*, as_json: Json = False) -> int:
 
     Example: rushes doubts
     """
-    from flows.doubts import doubt_json, doubt_lines
-    from tasks.production import open_ledger
+    from flows.doubts import doubt_json, doubt_lines, doubts_now
     from tasks.settings import Settings
 
-    ledger = open_ledger(Settings.load())
-    found = ledger.doubts()
-    ledger.close()
+    found = doubts_now(Settings.load())
     if as_json:
         _print_json(doubt_json(found))
     out = _people(as_json)
@@ -320,6 +317,8 @@ def resolve(
     """
     from flows.doubts import Decision, doubt_json, resolve_now
 
+    if sum((job_id is not None, absent, write_off)) != 1:
+        raise CycloptsError(msg="say exactly one of --job-id ID, --absent, --write-off")
     settled = asyncio.run(resolve_now(Decision(intent, why, job_id, absent, write_off)))
     if as_json:
         _print_json(doubt_json([settled])[0])

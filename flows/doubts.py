@@ -7,11 +7,12 @@ from typing import Any
 
 from tasks.errors import Refused, SetupProblem
 from tasks.ledger import Intent
-from tasks.production import Production
+from tasks.production import Production, open_ledger
 from tasks.settings import Settings
+from tasks.shoot import owner
 from tasks.submit import confirms
 
-__all__ = ["Decision", "doubt_json", "doubt_lines", "resolve", "resolve_now"]
+__all__ = ["Decision", "doubt_json", "doubt_lines", "doubts_now", "resolve", "resolve_now"]
 
 HORIZON = 60 * 60 + 60.0
 """Seconds after which "absent" may be said: no callback of a create that did arrive can still be under way by then."""
@@ -26,6 +27,15 @@ class Decision:
     job_id: str | None = None
     absent: bool = False
     write_off: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Why, in the person's words, else in those of the option that was chosen."""
+        if self.why.strip():
+            return self.why
+        if self.absent:
+            return "a person looked at the provider's list of jobs and did not find it"
+        return "given up by a person" if self.write_off else "named by a person, confirmed by a query"
 
     def check(self) -> None:
         """Refuse none or several decisions at once.
@@ -69,6 +79,16 @@ def doubt_lines(intents: Sequence[Intent]) -> Iterator[str]:
         yield "no doubts"
 
 
+def doubts_now(settings: Settings) -> list[Intent]:
+    """Every doubt of this installation, a create whose process has died under way among them."""
+    ledger = open_ledger(settings)
+    try:
+        ledger.recover(owner())
+        return ledger.doubts()
+    finally:
+        ledger.close()
+
+
 async def resolve_now(decision: Decision) -> Intent:
     """Resolve with the settings of this installation."""
     async with Production.open(Settings.load()) as production:
@@ -86,9 +106,11 @@ async def resolve(production: Production, decision: Decision) -> Intent:
     who = getpass.getuser()
     ledger = production.ledger
     if decision.write_off:
-        return ledger.write_off(decision.intent_id, who, decision.why)
+        return ledger.write_off(decision.intent_id, who, decision.reason)
     if decision.absent:
-        return ledger.absent(decision.intent_id, who, decision.why, evidence=decision.why, horizon_seconds=HORIZON)
+        return ledger.absent(
+            decision.intent_id, who, decision.reason, evidence=decision.reason, horizon_seconds=HORIZON
+        )
     intent = ledger.get(decision.intent_id)
     job = decision.job_id or ""
     confirmed = await confirms(production, intent, job, production.auth(intent.provider))
@@ -97,4 +119,4 @@ async def resolve(production: Production, decision: Decision) -> Intent:
             f"{intent.provider} does not confirm job {job}",
             "Check the id on the provider's own page, and that the provider can be reached (`rushes doctor`).",
         )
-    return ledger.attach(decision.intent_id, job, who, decision.why, confirmed=True)
+    return ledger.attach(decision.intent_id, job, who, decision.reason, confirmed=True)

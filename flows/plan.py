@@ -257,10 +257,22 @@ def saved_plan(text: bytes, name: str) -> dict[str, Any]:
     """
     try:
         document = json.loads(text)
-        if document["rushes"] == 1 and {"digest", "spec", "shots"} <= document.keys():
-            return dict(document)
-    except (ValueError, KeyError, TypeError) as error:
+        _check_saved(document)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Refused(
-            f"{name} is not a plan: {type(error).__name__}", "Write one with `rushes plan SPEC --out`."
+            f"{name} is not a plan of this version ({type(error).__name__}: {error})",
+            "Write it again with `rushes plan SPEC --out`.",
         ) from None
-    raise Refused(f"{name} is not a plan of this version", "Write it again with `rushes plan SPEC --out`.")
+    return dict(document)
+
+
+def _check_saved(document: dict[str, Any]) -> None:
+    """Whether everything that is read of a saved plan is there; what it says of the shots is believed in nothing."""
+    words = [
+        document["digest"],
+        document["spec"],
+        *document.get("providers", []),
+        *(one["id"] for one in document["shots"]),
+    ]
+    if document["rushes"] != 1 or not all(isinstance(word, str) for word in words):
+        raise ValueError("a fact of it has another type")

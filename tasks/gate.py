@@ -113,20 +113,25 @@ def changes_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[
     for name in after.keys() - before.keys():
         yield f"{name}: new"
     for name in before.keys() & after.keys():
-        facts = (
-            *("take", "key", "provider", "alternatives", "model", "quoted", "unit", "worth_usd", "price_version"),
-            *("seconds", "mode", "audio"),
-        )
-        moved = [
-            f"{fact} {before[name].get(fact)} -> {after[name].get(fact)}"
-            for fact in facts
-            if before[name].get(fact) != after[name].get(fact)
-        ]
+        moved = [*_moved(before[name], after[name])]
         if moved:
             yield f"{name}: {', '.join(moved)}"
     for name in ("board", "caps", "per_shot", "auto_approve"):
         if old.get(name) != new.get(name):
             yield f"{name}: {_brief(old.get(name))} -> {_brief(new.get(name))}"
+
+
+_FACTS = (
+    *("take", "provider", "alternatives", "model", "quoted", "unit", "worth_usd", "price_version"),
+    *("seconds", "mode", "audio"),
+)
+
+
+def _moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """The facts of one shot that differ; its key is a hash that tells nobody anything, so only its meaning is said."""
+    if old.get("key") != new.get("key"):
+        yield "content (prompts, stills, cuts, length, mode, audio or take)"
+    yield from (f"{fact} {old.get(fact)} -> {new.get(fact)}" for fact in _FACTS if old.get(fact) != new.get(fact))
 
 
 def _brief(value: Any) -> str:

@@ -93,6 +93,7 @@ async def _attempt(
             case Taken(intent):
                 return await settled_elsewhere(production, intent), None
             case Full():
+                _may_free(production, order)
                 await production.clock.sleep(production.rng.uniform(SLOT_WAIT, 2 * SLOT_WAIT))
             case Edited(intent):
                 raise Refused(
@@ -115,6 +116,21 @@ async def settled_elsewhere(production: Production, intent: Intent) -> Intent:
             production.ledger.recover(intent.lease_owner)
         intent = production.ledger.get(intent.intent_id)
     return intent
+
+
+def _may_free(production: Production, order: Order) -> None:
+    """Whether waiting for a slot has a point: stalled jobs and doubts keep theirs for longer than a run lasts.
+
+    Raises:
+        Refused: they hold every slot of the account.
+    """
+    stuck = production.ledger.intents(provider=order.provider, states={IntentState.STALLED, IntentState.IN_DOUBT})
+    held = sum(intent.account == order.account for intent in stuck)
+    if held >= order.max_in_flight:
+        raise Refused(
+            f"all {order.max_in_flight} jobs that {order.provider} may run at once are stalled or in doubt",
+            "`rushes collect` asks after them, `rushes doubts` lists what a person must settle.",
+        )
 
 
 def _encode(production: Production, submission: Submission, order: Order, token: str) -> Request:
