@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from flows.collect import Collected, exit_code
 from tasks.exits import ExitCode
-from tasks.ledger import Intent, IntentState
+from tasks.ledger import Event, Intent, IntentState
 from tasks.production import Production
 from tests.proof.oracle import Job
 from tests.proof.stage import CANARY, Stage
@@ -14,7 +14,16 @@ from tests.proof.stage import CANARY, Stage
 __all__ = ["violations"]
 
 S = IntentState
-LISTED = {S.IN_DOUBT, S.STALLED, S.RESULT_HELD, S.FAILED_UNSETTLED, S.FAILED_FINAL, S.ABANDONED, S.SUBMITTED, S.SUCCEEDED}
+LISTED = {
+    S.IN_DOUBT,
+    S.STALLED,
+    S.RESULT_HELD,
+    S.FAILED_UNSETTLED,
+    S.FAILED_FINAL,
+    S.ABANDONED,
+    S.SUBMITTED,
+    S.SUCCEEDED,
+}
 """Where an accepted job may rest without its clip: each is named in the report or by `rushes doubts`."""
 
 
@@ -27,8 +36,9 @@ def violations(stage: Stage, production: Production, collected: Sequence[Collect
         *(("books", problem) for problem in production.ledger.verify()),
         *_money(stage, intents),
         *_nothing_leaks(stage),
-        *_no_strays(stage, intents),
+        *_no_strays(stage, intents, production.ledger.events()),
         *_exit(stage, intents, collected),
+        *_needless_doubt(stage, intents),
     ]
 
 
@@ -76,7 +86,10 @@ def _money(stage: Stage, intents: Sequence[Intent]) -> Iterator[tuple[str, str]]
     """I3 and I4 against the provider's account: never more owed than booked, and equal where the provider is honest."""
     booked = sum((intent.reserved.amount + intent.settled.amount for intent in intents), Decimal(0))
     owed = sum((job.net for job in stage.oracle.jobs.values()), Decimal(0))
-    if owed > booked and not any(_second(stage, job) for job in stage.oracle.jobs.values()):
+    unknowable = any(_second(stage, job) for job in stage.oracle.jobs.values()) or (
+        stage.script.overbills and any(intent.state is S.IN_DOUBT for intent in intents)
+    )
+    if owed > booked and not unknowable:
         yield "unreserved", f"the provider charges {owed}, the ledger has booked {booked}"
     resting = {S.STORED, S.FAILED_FINAL, S.REJECTED, S.CANCELLED, S.RESULT_HELD}
     if stage.script.exact and all(intent.state in resting for intent in intents) and owed != booked:
@@ -98,9 +111,14 @@ def _nothing_leaks(stage: Stage) -> Iterator[tuple[str, str]]:
         yield "leak", "the key went to the file host"
 
 
-def _no_strays(stage: Stage, intents: Sequence[Intent]) -> Iterator[tuple[str, str]]:
-    """I9: no clip under a final name that the ledger does not know."""
+def _no_strays(stage: Stage, intents: Sequence[Intent], events: Sequence[Event]) -> Iterator[tuple[str, str]]:
+    """I9: no clip under a final name that the ledger does not know, or has not raised an alert about (F67)."""
     known = {intent.artifact.path for intent in intents if intent.artifact} | stage.foreign
+    beside = {str(event.payload.get("stored_as", "")).partition("-")[0] for event in events if event.alert}
+    known |= {f"{path}.mp4" for path in beside if path}
+    for name in stage.foreign:
+        if (stage.files / name).read_bytes() != b"somebody else's bytes":
+            yield "stray", f"{name} was overwritten"
     for path in stage.files.rglob("*.mp4"):
         name = path.relative_to(stage.files).as_posix()
         if name not in known and not any(intent.state is S.SUCCEEDED for intent in intents):
@@ -113,3 +131,10 @@ def _exit(stage: Stage, intents: Sequence[Intent], collected: Sequence[Collected
     unsettled = any(intent.state in named for intent in intents)
     if (exit_code(collected) is ExitCode.OK) == unsettled:
         yield "exit", f"exit code {exit_code(collected)} with {[intent.state.value for intent in intents]}"
+
+
+def _needless_doubt(stage: Stage, intents: Sequence[Intent]) -> Iterator[tuple[str, str]]:
+    """Once a job id is in the journal, no crash brings back the doubt."""
+    if stage.journalled:
+        bound = {intent.job_id for intent in intents}
+        yield from (("doubt", f"{job} was in the journal") for job in stage.journalled - bound)

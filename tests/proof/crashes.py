@@ -43,6 +43,7 @@ class Life:
     trail: list[str] = field(default_factory=list)
     last: str = ""
     sabotage: Callable[[str], None] | None = None
+    passing: Callable[[str], None] | None = None
 
     def __call__(self, point: str) -> None:
         """Pass a point, perhaps for the last time."""
@@ -50,6 +51,8 @@ class Life:
         self.trail.append(point)
         if point[1:].isdigit():
             self.last = point
+        if self.passing is not None:
+            self.passing(point)
         if len(self.trail) == self.ends_at:
             self.end()
 
@@ -115,9 +118,9 @@ class VirtualTime:
 
     wall: dt.datetime = START
     ticks: float = 1000.0
-    due: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    due: list[tuple[float, int, Callable[[], object]]] = field(default_factory=list)
 
-    def later(self, seconds: float, what: Callable[[], None]) -> None:
+    def later(self, seconds: float, what: Callable[[], object]) -> None:
         """Let `what` happen in so many seconds."""
         self.due.append((self.ticks + seconds, len(self.due), what))
 

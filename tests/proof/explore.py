@@ -7,9 +7,10 @@ import os
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from pathlib import Path
 
 from tests.proof.schedule import Played, Schedule, play, scratch
 from tests.proof.scripts import SCRIPTS
@@ -21,7 +22,10 @@ PROTOCOL = frozenset(f"K{number}" for number in range(1, 23))
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One script: a crash at every `stride`-th point from `first` on, and `pairs` of crashes drawn by `seed`."""
+    """One script: a crash at every `stride`-th point from `first` on, and `pairs` drawn by `seed`.
+
+    Scripts that go on for long are thinned to about `most` points.
+    """
 
     script: str
     callback: bool
@@ -30,6 +34,7 @@ class Work:
     stride: int = 1
     pairs: int = 0
     seed: int = 1
+    most: int = 60
 
 
 @dataclass(slots=True)
@@ -79,33 +84,43 @@ class Tally:
 def all_work(*, nightly: bool = False, seed: int = 1) -> list[Work]:
     """CI: each point of each script, thinned with callbacks, and some pairs. Nightly: everything, each statement, many pairs."""
     if nightly:
-        return [Work(name, callback, True, pairs=150, seed=seed) for name in SCRIPTS for callback in (False, True)]
+        return [
+            Work(name, callback, statements=True, pairs=150, seed=seed, most=1 << 20)
+            for name in SCRIPTS
+            for callback in (False, True)
+        ]
     return [
-        *(Work(name, callback=False, pairs=6, seed=seed) for name in SCRIPTS),
-        *(Work(name, callback=True, first=1 + at % 3, stride=3, pairs=4, seed=seed) for at, name in enumerate(SCRIPTS)),
+        *(Work(name, callback=False, pairs=3, seed=seed) for name in SCRIPTS),
+        *(Work(name, callback=True, first=1 + at % 5, stride=5, pairs=2, seed=seed) for at, name in enumerate(SCRIPTS)),
         *(Work(name, callback=True, statements=True, seed=seed) for name in ("ok", "create-lost-after", "bill-30pct")),
     ]
 
 
-def explore_one(work: Work, *, runs: Callable[..., Played] = play) -> Tally:
-    """Crash at the first point, the next, and so on until a life is not cut; then pairs."""
+def explore_one(work: Work, *, stop_at_first: bool = False) -> Tally:
+    """The clean run tells how many points there are; then a crash at the first, the next, and so on; then pairs."""
     logging.disable(logging.CRITICAL)
     folder, tally = scratch(), Tally()
-    script, points = SCRIPTS[work.script], work.first
     try:
-        while True:
-            played = runs(Schedule(script, work.callback, (points,), work.seed + points, work.statements), folder)
-            tally.add(played)
-            if len(played.trails[0]) < points:
+        for schedule in _schedules(work, folder, tally):
+            tally.add(play(schedule, folder))
+            if stop_at_first and tally.wrong:
                 break
-            points += work.stride
-        chance = random.Random(f"{work}")
-        for _ in range(work.pairs):
-            ends = (chance.randint(1, points), chance.randint(1, points))
-            tally.add(runs(Schedule(script, work.callback, ends, chance.randint(1, 1 << 20), statements=True), folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return tally
+
+
+def _schedules(work: Work, folder: Path, tally: Tally) -> Iterator[Schedule]:
+    plain = Schedule(SCRIPTS[work.script], work.callback, seed=work.seed, statements=work.statements)
+    clean = play(plain, folder)
+    tally.add(clean)
+    stride = max(work.stride, clean.points // work.most)
+    for point in range(work.first, clean.points + 1, stride):
+        yield replace(plain, ends=(point,), seed=work.seed + point)
+    chance = random.Random(f"{work}")
+    for _ in range(work.pairs):
+        ends = (chance.randint(1, clean.points), chance.randint(1, clean.points))
+        yield replace(plain, ends=ends, seed=chance.randint(1, 1 << 20))
 
 
 def explore(works: Iterable[Work], *, processes: int | None = None) -> Tally:

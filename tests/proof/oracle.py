@@ -2,20 +2,29 @@
 
 import functools
 import hashlib
-import io
 import json
-import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
-import av
 import httpx
-import numpy as np
 
 from tests.proof.crashes import Life, VirtualTime
+from tests.proof.movies import clip
+from tests.proof.wires import (
+    AMOUNTS,
+    LOST,
+    NOT_SENT,
+    REFUSALS,
+    mangled,
+    odd_file,
+    refusal,
+    reply,
+    sent,
+    status_of,
+    twisted,
+)
 
 __all__ = ["Create", "Job", "Oracle", "Script"]
 
@@ -47,11 +56,13 @@ class Job:
 
 @dataclass(slots=True)
 class Create:
-    """One create request that reached the provider; `definite`: it was answered with a definite refusal."""
+    """One create request that reached the provider; `definite`: refused for certain; `stops`: for want of a key or credit."""
 
     shot: str
     accepted: bool = False
     definite: bool = False
+    stops: bool = False
+    run: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,9 @@ class Script:
     """How the provider, the file host, the disk and the database behave; each list is used up one event after another.
 
     `shots` on the board; `cap` the run's cap as a multiple of one shot's price; `exact`: at the end the ledger's money
-    equals the provider's to the micro. `ends`: the state in which every shot must be at last.
+    equals the provider's to the micro. `ends`: the state in which every shot must be at last. `pause`:
+    the point at which the process sleeps past its lease, while another one recovers the ledger. `lies`: it
+    names another shot's job, which nobody can tell while that one's own answer is lost; then only buying twice is judged.
     """
 
     name: str
@@ -76,18 +89,8 @@ class Script:
     exact: bool = True
     ends: str = "STORED"
     overbills: bool = False
-
-
-class Broken(httpx.AsyncByteStream):
-    """A body that breaks off."""
-
-    def __init__(self, start: bytes, error: Exception | None) -> None:
-        self._start, self._error = start, error
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._start
-        if self._error is not None:
-            raise self._error
+    pause: str = ""
+    lies: bool = False
 
 
 @dataclass(slots=True)
@@ -129,16 +132,16 @@ class Oracle(httpx.AsyncBaseTransport):
 
     async def _create(self, request: httpx.Request, body: dict[str, Any]) -> httpx.Response:
         kind = self.next("create")
-        if kind in _NOT_SENT:
-            raise _NOT_SENT[kind]("nothing left", request=request)
+        if kind in NOT_SENT:
+            raise NOT_SENT[kind]("nothing left", request=request)
+        asked = body.get("args") or body.get("input") or {}
+        create = Create(str(asked["prompt"]))
+        self.on_create(create)
         self.life("K8 bytes on the wire")
         trace = request.extensions.get("trace")
         if trace is not None:
             await trace("http11.send_request_headers.complete", {})
-        asked = body.get("args") or body.get("input") or {}
-        create = Create(str(asked["prompt"]))
         self.creates.append(create)
-        self.on_create(create)
         response = self._answer(kind, create, asked, body, request)
         self.life("K9 head of the reply")
         return response
@@ -160,33 +163,41 @@ class Oracle(httpx.AsyncBaseTransport):
         self, kind: str, create: Create, asked: dict[str, Any], body: dict[str, Any], request: httpx.Request
     ) -> httpx.Response:
         name, _, argument = kind.partition(":")
-        if name in {"lost", "closed", "reset", "cut", "timeout"}:
-            if argument == "after":
-                self._accept(create, asked, body)
-            if argument == "late":
-                self.time.later(600, lambda: void(self._accept(create, asked, body)))
-            if name == "timeout":
-                self.time.turn(26)
-            raise _LOST[name]("no answer", request=request)
-        if name == "callback-first":
-            job = self._accept(create, asked, body)
-            self.time.turn(JOB_SECONDS)
-            if argument == "lost":
-                raise httpx.ReadTimeout("no answer", request=request)
-            return reply(self._honest(job))
+        if name in LOST:
+            return self._lose(name, argument, create, asked, body, request)
         if name == "http":
             return self._status(argument, create, asked, body)
+        if name in REFUSALS:
+            create.definite, create.stops = True, name in {"no-credit", "bad-key"}
+            return reply(refusal(self.script.provider, *REFUSALS[name]))
+        if argument == "before":
+            unlisted = refusal(self.script.provider, "the flux is too high", 977)
+            return reply(unlisted) if name == "unlisted" else sent(200, b"<html>busy</html>")
         if name == "twice":
             self._accept(create, asked, body)
-        if name in _REFUSALS:
-            create.definite = True
-            return reply(_refusal(self.script.provider, *_REFUSALS[name]))
-        if name == "unlisted" and argument == "before":
-            return reply(_refusal(self.script.provider, "the flux is too high", 977))
-        if name == "html" and argument == "before":
-            return sent(200, b"<html>busy</html>")
         job = self._accept(create, asked, body, argument if name == "bill" else "1")
-        return self._odd(name, argument, job, request)
+        if name == "callback-first":
+            self.time.turn(JOB_SECONDS)
+        if name == "callback-first" and argument == "lost":
+            raise httpx.ReadTimeout("no answer", request=request)
+        return self._odd(name, argument, job)
+
+    def _lose(
+        self,
+        name: str,
+        argument: str,
+        create: Create,
+        asked: dict[str, Any],
+        body: dict[str, Any],
+        request: httpx.Request,
+    ) -> httpx.Response:
+        if argument == "after":
+            self._accept(create, asked, body)
+        if argument == "late":
+            self.time.later(600, functools.partial(self._accept, create, asked, body))
+        if name == "timeout":
+            self.time.turn(26)
+        raise LOST[name]("no answer", request=request)
 
     def _status(self, argument: str, create: Create, asked: dict[str, Any], body: dict[str, Any]) -> httpx.Response:
         status, _, when = argument.partition("-")
@@ -198,15 +209,16 @@ class Oracle(httpx.AsyncBaseTransport):
         if when == "after":
             self._accept(create, asked, body)
         create.definite = status in {"400", "401", "402", "403", "404", "405", "413", "415", "422", "429"}
+        create.stops = status in {"401", "402", "403"}
         text = {"402": "insufficient credit", "422": "duration is invalid"}.get(status, "no")
-        return reply(_refusal(self.script.provider, text, int(status)), int(status), headers)
+        return reply(refusal(self.script.provider, text, int(status)), int(status), headers)
 
     def _honest(self, job: Job) -> dict[str, Any]:
         if self.script.provider == "sjinn":
             return {"success": True, "error_code": 0, "data": {"task_id": job.job_id}}
         return {"code": 0, "data": {"job_id": job.job_id, "amount": f"{job.billed.normalize():f}"}}
 
-    def _odd(self, name: str, argument: str, job: Job, request: httpx.Request) -> httpx.Response:
+    def _odd(self, name: str, argument: str, job: Job) -> httpx.Response:
         honest = self._honest(job)
         key = "task_id" if self.script.provider == "sjinn" else "job_id"
         data = honest["data"]
@@ -220,18 +232,16 @@ class Oracle(httpx.AsyncBaseTransport):
             case "id-of-another":
                 data[key] = next(iter(self.jobs))
             case "amount":
-                data["amount"] = _AMOUNTS[argument]
+                data["amount"] = AMOUNTS[argument]
             case "amount-missing":
                 del data["amount"]
             case "contradiction":
                 honest["error"] = "generation could not be started"
             case "unlisted":
-                return reply(_refusal(self.script.provider, "the flux is too high", 977))
-            case "html":
-                return sent(200, b"<html>busy</html>")
+                return reply(refusal(self.script.provider, "the flux is too high", 977))
             case _:
                 pass
-        return _mangled(name, json.dumps(honest).encode(), request)
+        return mangled(name, json.dumps(honest).encode())
 
     async def _query(self, request: httpx.Request, body: dict[str, Any]) -> httpx.Response:
         self.life("query")
@@ -239,9 +249,9 @@ class Oracle(httpx.AsyncBaseTransport):
         asked = str(request.url.params.get("id") or body.get("task_id") or "")
         job = self.jobs.get(asked)
         if job is None:
-            return reply(_refusal(self.script.provider, "job not found", 404))
+            return reply(refusal(self.script.provider, "job not found", 404))
         if kind in {"lost", "closed", "reset"}:
-            raise _LOST[kind]("no answer", request=request)
+            raise LOST[kind]("no answer", request=request)
         if kind.isdigit():
             return reply({"code": int(kind), "info": "no"}, int(kind))
         if kind == "html":
@@ -254,7 +264,7 @@ class Oracle(httpx.AsyncBaseTransport):
         job.queries += 1
         state = self._state(job, kind)
         sjinn = self.script.provider == "sjinn"
-        data: dict[str, Any] = {"task_id" if sjinn else "id": job.job_id, "status": _status_of(state, sjinn=sjinn)}
+        data: dict[str, Any] = {"task_id" if sjinn else "id": job.job_id, "status": status_of(state, sjinn=sjinn)}
         if state == "done":
             job.told_done = True
             url = f"https://files.example/clips/{job.job_id}.mp4?v={job.version}&sig=secret"
@@ -267,7 +277,7 @@ class Oracle(httpx.AsyncBaseTransport):
                 job.refunded, data["refunded"] = job.billed, True
             if job.outcome == "failed-billed":
                 data["refunded"] = False
-        _twisted(kind, data, sjinn=sjinn)
+        twisted(kind, data, sjinn=sjinn)
         return {"success": True, "data": data} if sjinn else {"code": 0, "data": data}
 
     def _state(self, job: Job, kind: str) -> str:
@@ -288,147 +298,13 @@ class Oracle(httpx.AsyncBaseTransport):
             return sent(int(kind), b"gone")
         headers = {"content-type": "video/mp4", "content-length": str(len(movie)), "etag": f'"{job.job_id}"'}
         start = request.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0]
-        match kind:
-            case "lost":
-                raise httpx.ReadTimeout("no answer", request=request)
-            case "break":
-                return httpx.Response(200, headers=headers, stream=Broken(movie[:500], httpx.ReadError("reset")))
-            case "cut-closed":
-                return httpx.Response(200, stream=Broken(movie[: len(movie) // 2], None))
-            case "html":
-                return sent(200, b"<html><body>the clip has moved</body></html>")
-            case "json":
-                return sent(200, b'{"error": "no such clip on this host"}')
-            case "empty":
-                return sent(200, b"")
-            case "garbage":
-                return sent(200, movie[:40] + bytes(400))
-            case "metadata":
-                return httpx.Response(302, headers={"location": "http://169.254.169.254/latest"})
-            case "short":
-                return sent(200, clip(job.job_id, seconds=1))
-            case _:
-                pass
+        if kind == "short":
+            movie = clip(job.job_id, seconds=1)
+            return sent(200, movie)
+        if (odd := odd_file(kind, movie, headers, request)) is not None:
+            return odd
         if start != "0":
             headers["content-length"] = str(len(movie) - int(start))
             headers["content-range"] = f"bytes {start}-{len(movie) - 1}/{len(movie)}"
             return sent(206, movie[int(start) :], headers)
         return sent(200, movie, headers)
-
-
-def void(_value: object) -> None:
-    """For callbacks whose result nobody wants."""
-
-
-def reply(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> httpx.Response:
-    """A JSON answer."""
-    return sent(status, json.dumps(document).encode(), headers)
-
-
-def sent(status: int, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
-    """An answer whose body is still to be read, as from a socket."""
-    return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
-
-
-_NOT_SENT: dict[str, type[httpx.TransportError]] = {
-    "refused-connection": httpx.ConnectError,
-    "connect-timeout": httpx.ConnectTimeout,
-    "pool-timeout": httpx.PoolTimeout,
-    "proxy": httpx.ProxyError,
-}
-_LOST: dict[str, type[httpx.TransportError]] = {
-    "lost": httpx.ReadTimeout,
-    "timeout": httpx.ReadTimeout,
-    "closed": httpx.RemoteProtocolError,
-    "reset": httpx.ReadError,
-    "cut": httpx.WriteError,
-}
-_REFUSALS = {
-    "no-credit": ("insufficient credits", 100),
-    "bad-key": ("unauthorized: invalid api key", 401),
-    "invalid": ("invalid duration: must be a string", 400),
-    "moderation": ("prompt violates our content policy", 400),
-    "queue-full": ("too many concurrent tasks", 400),
-}
-_AMOUNTS: dict[str, Any] = {
-    "word": "abc",
-    "negative": "-1",
-    "nan": "NaN",
-    "huge": "1e308",
-    "comma": "0,43",
-    "number": 0.43,
-    "currency": "0.43 EUR",
-}
-
-
-def _refusal(provider: str, text: str, code: int) -> dict[str, Any]:
-    if provider == "sjinn":
-        return {"success": False, "error_code": code, "errorMsg": text}
-    return {"code": code, "info": text}
-
-
-def _status_of(state: str, *, sjinn: bool) -> int:
-    return {"running": 0, "done": 1, "failed": -1}[state] if sjinn else {"running": 1, "done": 2, "failed": 3}[state]
-
-
-def _mangled(name: str, text: bytes, request: httpx.Request) -> httpx.Response:
-    match name:
-        case "json-cut":
-            return sent(200, text[: len(text) // 2])
-        case "json-cut-end":
-            return sent(200, text[:-2])
-        case "bom":
-            return sent(200, b"\xef\xbb\xbf" + text)
-        case "twin-keys":
-            return sent(200, text.replace(b'_id": ', b'_id": "nobody", "job_id": ', 1))
-        case "empty-body":
-            return sent(200, b"")
-        case "break":
-            stream = Broken(text[:10], httpx.RemoteProtocolError("peer closed connection", request=request))
-            return httpx.Response(200, stream=stream)
-        case _:
-            return sent(200, text)
-
-
-def _twisted(kind: str, data: dict[str, Any], *, sjinn: bool) -> None:
-    match kind:
-        case "unknown-status":
-            data["status"] = 99
-            data.pop("result", None)
-        case "null-status":
-            data["status"] = None
-            data.pop("result", None)
-        case "word-status":
-            data["status"] = "meditating"
-        case "no-data":
-            data.clear()
-        case "other-job":
-            data["task_id" if sjinn else "id"] = "job-of-somebody-else"
-        case "no-urls":
-            for key in ("result", "output_urls"):
-                data.pop(key, None)
-        case _:
-            pass
-
-
-@functools.cache
-def _movie(seconds: int) -> bytes:
-    """A real, tiny H.264 clip: a light that wanders over a gradient."""
-    held = io.BytesIO()
-    with av.open(held, "w", format="mp4") as movie:
-        stream = movie.add_stream("libx264", rate=4, options={"preset": "ultrafast", "threads": "1"})
-        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-        for number in range(4 * seconds):
-            pixels = np.full((32, 48, 3), 90, dtype=np.uint8)
-            pixels[:, (number * 3) % 44 : (number * 3) % 44 + 4] = 220
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, 4)
-            movie.mux(stream.encode(frame))
-        movie.mux(stream.encode(None))
-    return held.getvalue()
-
-
-def clip(job_id: str, *, seconds: int = 3) -> bytes:
-    """The clip of a job: players skip its last box, hashes tell jobs apart."""
-    mark = job_id.encode()
-    return _movie(seconds) + struct.pack(">I", 8 + len(mark)) + b"free" + mark

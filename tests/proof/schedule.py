@@ -6,10 +6,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from flows.collect import OPEN, Collected, collect
 from flows.doubts import Decision, resolve
-from tasks.errors import RushesError
+from tasks.errors import RushesError, SetupProblem
 from tasks.estimate import Action, decide
 from tasks.ledger import Intent, IntentState, Ledger
 from tasks.production import Production
@@ -46,13 +47,14 @@ class Schedule:
 
 @dataclass(slots=True)
 class Played:
-    """What came of a schedule: the points of each life, what is wrong, and the end states."""
+    """What came of a schedule: the points of each life, what is wrong, the end states; `points` that could be crashed at."""
 
     schedule: Schedule
     trails: list[list[str]] = field(default_factory=list)
     wrong: list[tuple[str, str]] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     accepts: int = 0
+    points: int = 0
 
     @property
     def crashes(self) -> int:
@@ -80,6 +82,8 @@ def play(schedule: Schedule, folder: Path, *, ledgers: type[Ledger] = Ledger) ->
                 played.wrong.append(("stuck", f"no start succeeds: {stage.notes[-1:]}"))
                 break
     played.wrong[:0] = stage.wrong
+    if schedule.script.lies and schedule.ends:
+        played.wrong = [one for one in played.wrong if one[0] in {"double", "resent", "halted", "leak"}]
     played.accepts = len(stage.oracle.jobs)
     shutil.rmtree(root, ignore_errors=True)
     return played
@@ -92,6 +96,7 @@ async def _live(stage: Stage, life: Life, played: Played) -> bool:
         production = stage.open(life)
         await render(stage, production)
         collected = await rest(stage, production)
+        played.points = len(life.trail)
         if not life.ends_at:
             await _aftermath(stage, production, collected, played)
     except RushesError as error:
@@ -113,14 +118,10 @@ async def render(stage: Stage, production: Production) -> None:
     ledger.recover("proof")
     stage.runs += 1
     run_id = f"run-{stage.runs}"
-    by = "person" if stage.person else "auto"
-    ledger.begin_run(
-        run_id, board=BOARD, spec_sha256="", digest=run_id, caps=(), approved_by=by, approval="the proof"
-    )
+    by: Literal["auto", "person"] = "person" if stage.person else "auto"
+    ledger.begin_run(run_id, board=BOARD, spec_sha256="", digest=run_id, caps=(), approved_by=by, approval="the proof")
     for request in stage.requests:
-        decision = decide(
-            ledger, BOARD, request, PROVIDERS[stage.script.provider].caps, stage.key_of(request)
-        )
+        decision = decide(ledger, BOARD, request, PROVIDERS[stage.script.provider].caps, stage.key_of(request))
         intent = decision.intent
         try:
             if decision.action is Action.CREATE:
@@ -139,11 +140,18 @@ async def rest(stage: Stage, production: Production) -> list[Collected]:
     for seconds in ROUNDS:
         await stage.receive(production)
         collected = await collect(production, "proof")
-        if not any(one.intent.state in OPEN for one in collected):
+        if not any(_moves(stage, one.intent) for one in collected):
             return collected
         stage.time.turn(seconds)
     await stage.receive(production)
     return await collect(production, "proof")
+
+
+def _moves(stage: Stage, intent: Intent) -> bool:
+    """Whether time may still change it: a doubt waits for a callback or a person."""
+    if intent.state is IntentState.IN_DOUBT:
+        return bool(stage.time.due or stage.inbox)
+    return intent.state in OPEN
 
 
 async def _aftermath(stage: Stage, production: Production, collected: Sequence[Collected], played: Played) -> None:
@@ -151,10 +159,12 @@ async def _aftermath(stage: Stage, production: Production, collected: Sequence[C
     played.wrong += violations(stage, production, collected)
     if _unfinished(stage, production):
         stage.person = True
-        for _ in range(2):
+        for _ in range(5):
             await _decide(stage, production)
             await render(stage, production)
             collected = await rest(stage, production)
+            if not _unfinished(stage, production):
+                break
         played.wrong += violations(stage, production, collected)
     played.states = [intent.state.value for intent in production.ledger.intents()]
     played.wrong += _not_ended(stage, production)
@@ -185,8 +195,11 @@ async def _decide(stage: Stage, production: Production) -> None:
     for intent in production.ledger.doubts():
         jobs = [job for job in stage.oracle.jobs.values() if job.shot == intent.shot]
         unknown = [job for job in jobs if production.ledger.by_job(intent.provider, job.job_id) is None]
-        if unknown:
-            await resolve(production, Decision(intent.intent_id, "seen on its page", job_id=unknown[0].job_id))
-        else:
-            await resolve(production, Decision(intent.intent_id, "not on its page", absent=True))
-            stage.permits[intent.shot] += 1
+        try:
+            if unknown:
+                await resolve(production, Decision(intent.intent_id, "seen on its page", job_id=unknown[0].job_id))
+            else:
+                await resolve(production, Decision(intent.intent_id, "not on its page", absent=True))
+                stage.permits[intent.shot] += 1
+        except SetupProblem as error:
+            stage.notes.append(f"a person tries again later: {error}")

@@ -41,7 +41,7 @@ def _odd_accepts() -> Iterator[Script]:
         yield Script(kind, create=(kind,))
     yield Script("empty-body", create=("empty-body",))
     yield Script("body-breaks-off", create=("break",))
-    yield Script("id-of-another", create=("ok", "id-of-another"), shots=2)
+    yield Script("id-of-another", create=("ok", "id-of-another"), shots=2, lies=True)
     for what in ("word", "negative", "nan", "huge", "comma", "number", "currency"):
         yield Script(f"amount-{what}", create=(f"amount:{what}",))
     yield Script("amount-missing", create=("amount-missing",))
@@ -105,6 +105,12 @@ def _budgets() -> Iterator[Script]:
     yield Script("cap-for-one-refused", create=("invalid",), shots=2, cap=1, ends="any")
 
 
+def _sleepers() -> Iterator[Script]:
+    for point in ("K2", "K5", "K8 bytes on the wire", "K9 head of the reply", "K10", "K12", "K15", "K18", "K20"):
+        yield Script(f"asleep-at-{point.partition(' ')[0]}", pause=point)
+    yield Script("two-doubts-of-three", create=("lost:after", "lost:before"), shots=3)
+
+
 def _sjinn() -> Iterator[Script]:
     for kind in ("ok", "lost:after", "lost:before", "http:502-after", "contradiction", "id:empty", "no-credit"):
         yield Script(f"sjinn-{kind.replace(':', '-')}", create=(kind,), provider="sjinn")
@@ -123,6 +129,7 @@ SCRIPTS: dict[str, Script] = {
         _files(),
         _disks(),
         _budgets(),
+        _sleepers(),
         _sjinn(),
     )
     for script in family

@@ -5,7 +5,7 @@ import json
 import sqlite3
 import ssl
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from specs.money import Money
 from specs.request import ShotRequest
 from tasks.errors import SetupProblem, Transient
 from tasks.estimate import semantics_json, shot_key
+from tasks.hints import follow, note_hint
 from tasks.http import Wire
 from tasks.ledger import Cap, Ledger, Order
 from tasks.ledger.journal import Journal
@@ -28,7 +29,7 @@ from tasks.stills import Still
 from tasks.storage import Store
 from tasks.storage.backend import Source
 from tasks.storage.folder import Folder
-from tasks.submit import Submission, confirms
+from tasks.submit import Submission
 from tests.proof.crashes import Life, LifeClock, LifeRng, VirtualTime, locked, watch_database
 from tests.proof.oracle import Create, Oracle, Script
 
@@ -53,6 +54,7 @@ class Stage:
     permits: Counter[str] = field(default_factory=Counter)
     runs: int = 0
     person: bool = False
+    cap: int = 0
     rng: LifeRng = field(init=False)
     oracle: Oracle = field(init=False)
     ledger: Ledger | None = None
@@ -60,6 +62,8 @@ class Stage:
     life: Life = field(default_factory=Life)
     sabotage: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    journalled: set[str] = field(default_factory=set)
+    slept: bool = False
     foreign: set[str] = field(default_factory=set)
     ledgers: type[Ledger] = Ledger
     _unwatch: Any = None
@@ -68,6 +72,11 @@ class Stage:
         self.rng = LifeRng(self.seed)
         self.oracle = Oracle(self.script, self.time, self._accepts, self._creates, self._called)
         self.sabotage = list(self.script.ledger)
+        if self.script.store == ("foreign",):
+            self.foreign.add(f"{BOARD}/shots/SH010/SH010_TK01.mp4")
+            for name in self.foreign:
+                (self.files / name).parent.mkdir(parents=True)
+                (self.files / name).write_bytes(b"somebody else's bytes")
 
     @property
     def home(self) -> Path:
@@ -84,14 +93,27 @@ class Stage:
         """The board's shots; the prompt is the shot's name, by which the oracle knows it."""
         names = [f"SH{10 * (number + 1):03d}" for number in range(self.script.shots)]
         return [
-            ShotRequest(at, name, 1, name, None, SECONDS, "std", False, None, STILL, None, ())
+            ShotRequest(
+                at,
+                name,
+                1,
+                name,
+                None,
+                SECONDS,
+                "std",
+                audio=False,
+                cuts=None,
+                still=STILL,
+                end_still=None,
+                elements=(),
+            )
             for at, name in enumerate(names)
         ]
 
     def open(self, life: Life) -> Production:
         """Start a process."""
         self.life = self.oracle.life = life
-        life.sabotage = self._sabotage
+        life.sabotage, life.passing = self._sabotage, self._sleeps
         clock = LifeClock(self.time, life)
         settings = _settings(self.root, callback=self.callback)
         ledger = self.ledgers.open(settings.ledger_url, home=self.home, clock=clock, rng=self.rng, durable=False)
@@ -150,7 +172,7 @@ class Stage:
 
     def caps(self, price: Money) -> tuple[Cap, ...]:
         """The board's cap and the day's."""
-        limit = Money(price.micros * self.script.cap, price.unit)
+        limit = Money(price.micros * (self.cap or self.script.cap), price.unit)
         return (Cap("run", "", limit), Cap("board", BOARD, limit), Cap("day", "", limit))
 
     def key_of(self, request: ShotRequest) -> str:
@@ -164,23 +186,34 @@ class Stage:
             return []
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
-            return connection.execute(f"SELECT {columns} WHERE {where}").fetchall()  # noqa: S608
+            return connection.execute(f"SELECT {columns} WHERE {where}").fetchall()
         finally:
             connection.close()
 
     def _creates(self, create: Create) -> None:
         """I5 and I7, and that nothing is sent again unless the one before was definitely refused."""
-        earlier = [one for one in self.oracle.creates if one.shot == create.shot and one is not create]
-        open_ones = [one for one in earlier if not one.definite]
-        if len(open_ones) > self.permits[create.shot]:
-            self.wrong.append(("double" if any(one.accepted for one in open_ones) else "resent", create.shot))
+        create.run = self.runs
+        earlier = [one for one in self.oracle.creates if one is not create]
+        unrefused = [one for one in earlier if one.shot == create.shot and not one.definite]
+        if len(unrefused) > self.permits[create.shot]:
+            self.wrong.append(("double" if any(one.accepted for one in unrefused) else "resent", create.shot))
         if not self.rows("1 FROM intent", f"shot = '{create.shot}' AND state = 'SUBMITTING'"):
             self.wrong.append(("unreserved", f"{create.shot} was sent without a committed intent"))
+        self.wrong += [("halted", f"{create.shot} was sent {why}") for why in self._halts(create, earlier)]
+
+    def _halts(self, create: Create, earlier: list[Create]) -> Iterator[str]:
+        """Why nothing should have been sent now."""
         if self.rows("1 FROM ledger", "recovery <> ''"):
-            self.wrong.append(("halted", f"{create.shot} was sent in RECOVERY"))
-        halted = "is_open = 1 AND run_seq >= (SELECT max(run.seq) FROM run)"
-        if self.rows("1 FROM breaker", halted):
-            self.wrong.append(("halted", f"{create.shot} was sent through an open breaker"))
+            yield "in RECOVERY"
+        if self.rows("1 FROM breaker", "is_open = 1 AND run_seq >= (SELECT max(run.seq) FROM run)"):
+            yield "through an open breaker"
+        if any(one.stops and one.run == create.run for one in earlier):
+            yield "after the provider had refused key or credit"
+        if len(self.rows("1 FROM intent", "state = 'IN_DOUBT'")) >= 2:
+            yield "beside two doubts"
+        overbilled = "amount_micros * 4 > quote_micros * 5"
+        if not self.person and self.rows("1 FROM intent", overbilled):
+            yield "after a bill far above its quote"
 
     def _accepts(self, _oracle: Oracle, create: Create) -> None:
         """I4: what the provider bills is already reserved."""
@@ -195,16 +228,30 @@ class Stage:
     inbox: list[tuple[str, str]] = field(default_factory=list)
 
     async def receive(self, production: Production) -> None:
-        """The receiver: a callback is a hint, a query with our key confirms it, and then the job id is a fact."""
+        """The receiver: what a genuine callback says is kept before it is answered, then followed by a query."""
         while self.inbox:
             url, job_id = self.inbox[0]
             intent_id, token = url.rsplit("/", 2)[1:]
-            intent = production.ledger.get(intent_id)
             self.life("callback")
-            if intent.token_hash == hashlib.sha256(token.encode()).hexdigest() and intent.job_id != job_id:
-                if await confirms(production, intent, job_id, production.auth(intent.provider)):
-                    production.ledger.accepted(intent_id, job_id, None, "named by a callback")
-            self.inbox.pop(0)
+            intent = production.ledger.get(intent_id)
+            if intent.token_hash == hashlib.sha256(token.encode()).hexdigest():
+                note_hint(production, intent_id, json.dumps({"data": {"job_id": job_id}}).encode())
+                self.inbox.pop(0)
+                await follow(production, intent_id)
+            else:
+                self.inbox.pop(0)
+
+    def _sleeps(self, point: str) -> None:
+        """Sleep past the lease while another process of the same host recovers the ledger."""
+        if point != self.script.pause or self.slept:
+            return
+        self.slept = True
+        self.time.turn(200)
+        life = Life()
+        clock, url = LifeClock(self.time, life), f"sqlite:///{self.home / 'ledger.db'}"
+        other = Ledger.open(url, home=self.home, clock=clock, rng=self.rng, durable=False)
+        other.recover("another process")
+        other.close()
 
     def _sabotage(self, place: str) -> None:
         if self.sabotage and place.startswith(self.sabotage[0]):
@@ -233,6 +280,8 @@ class CrashingJournal:
             self.journal._write(b"\n" + json.dumps(dict(line)).encode()[:60])
         self.life("journal cut")
         self.journal.append(line)
+        if line.get("job_id") in self.stage.oracle.jobs and not self.stage.script.create:
+            self.stage.journalled.add(str(line["job_id"]))
         self.life("journal after")
 
 
@@ -255,9 +304,6 @@ class LyingFolder:
                 raise Transient("the storage answers 503")
             case "denied":
                 raise SetupProblem("the storage says 403")
-            case "foreign":
-                self.folder.create(b"somebody else's bytes", path, content_type)
-                self.stage.foreign.add(path)
             case "half":
                 Path(self.folder.uri(path)).parent.mkdir(parents=True, exist_ok=True)
                 Path(self.folder.uri(path)).with_name(".part-0123").write_bytes(b"half")

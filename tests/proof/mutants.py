@@ -1,0 +1,204 @@
+"""Guards of the real code, taken out one at a time in a copy of the package: each must turn the simulator red."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["MUTANTS", "Mutant", "killed", "survivors"]
+
+PACKAGES = ("specs", "tasks", "flows", "tests/proof")
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A guard: where it stands, what it says, what it says no longer, and the scripts that must notice."""
+
+    name: str
+    file: str
+    guard: str
+    without: str
+    scripts: tuple[str, ...]
+    also: tuple[tuple[str, str, str], ...] = ()
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "cap check",
+        "tasks/ledger/reserving.py",
+        "AND committed_micros + :micros <= :limit",
+        "AND :limit = :limit",
+        ("cap-for-one",),
+    ),
+    Mutant(
+        "doubt is no refusal",
+        "tasks/submit.py",
+        "if answer.kind is Kind.AMBIGUOUS:",
+        "if answer.kind is Kind.NOT_FOUND:",
+        ("create-lost-after",),
+    ),
+    Mutant(
+        "no answer is no proof of not sending",
+        "tasks/http.py",
+        "if not arriving.head_sent and isinstance(error, (*NOT_SENT, httpx.LocalProtocolError)):",
+        "if isinstance(error, Exception):",
+        ("create-closed-after",),
+    ),
+    Mutant(
+        "creates follow no redirect",
+        "tasks/http.py",
+        "            follow_redirects=False,",
+        "            follow_redirects=True,",
+        ("http-307-after",),
+    ),
+    Mutant(
+        "the epoch and the lease before sending",
+        "tasks/submit.py",
+        "if not production.ledger.still_ours(intent.intent_id, intent.epoch):",
+        "if not intent.intent_id:",
+        ("asleep-at-K5",),
+    ),
+    Mutant(
+        "a job id is a fact in every state",
+        "tasks/ledger/acceptance.py",
+        "    if record.job_id == job_id:\n",
+        "    if record.state != S.SUBMITTING:\n        return intent_id\n    if record.job_id == job_id:\n",
+        ("asleep-at-K9", "create-lost-after"),
+    ),
+    Mutant(
+        "one job serves one shot",
+        "tasks/ledger/acceptance.py",
+        "    if owner:\n",
+        "    if owner and not job_id:\n",
+        ("id-of-another",),
+    ),
+    Mutant(
+        "a doubt keeps its reservation",
+        "tasks/ledger/steps.py",
+        "    to_doubt(record, reason)\n",
+        '    to_doubt(record, reason)\n    books.release(tx, record, "doubted")\n',
+        ("create-lost-after",),
+    ),
+    Mutant(
+        "settle at the price",
+        "tasks/ledger/steps.py",
+        'books.settle(tx, record, usable.micros if usable is not None else None, "stored")',
+        'books.settle(tx, record, 0, "stored")',
+        ("ok",),
+    ),
+    Mutant(
+        "the overbilling breaker",
+        "tasks/ledger/breakers.py",
+        "if micros * under > record.quote_micros * over:",
+        "if micros * under < 0 > record.quote_micros * over:",
+        ("bill-30pct",),
+    ),
+    Mutant(
+        "the breaker of key and credit",
+        "tasks/submit.py",
+        "opens_breaker=failure.kind in _STOPS_BUYING,",
+        "opens_breaker=False,",
+        ("http-402",),
+    ),
+    Mutant(
+        "two doubts halt",
+        "tasks/ledger/reserving.py",
+        "if doubts >= DOUBT_HALT and order.quote.micros:",
+        "if doubts > 99 >= DOUBT_HALT and order.quote.micros:",
+        ("two-doubts-of-three",),
+    ),
+    Mutant(
+        "the journal of answers",
+        "tasks/ledger/recovery.py",
+        'elif line.get("job_id"):',
+        'elif line.get("job_id") == "":',
+        ("ok",),
+    ),
+    Mutant(
+        "takes are never overwritten",
+        "tasks/store.py",
+        "production.store.put_once(clip, path, content_type=",
+        "production.store.put(clip, path, content_type=",
+        ("store-foreign",),
+    ),
+    Mutant(
+        "the callback token stays out of the ledger",
+        "tasks/submit.py",
+        'if key != "callback_url"}',
+        'if key != "callback"}',
+        ("ok",),
+    ),
+    Mutant(
+        "failures are settled in the end",
+        "tasks/ledger/steps.py",
+        "    for record in old:\n",
+        "    for record in old[:0]:\n",
+        ("failed-silent",),
+    ),
+    Mutant(
+        "a doubt holds its shot",
+        "tasks/estimate.py",
+        "    if row is None:\n",
+        "    if row is None or row.state is IntentState.IN_DOUBT:\n",
+        ("create-lost-after",),
+        also=(
+            (
+                "tasks/ledger/migrations.py",
+                "'SUBMITTING', 'IN_DOUBT', 'SUBMITTED', 'STALLED', 'SUCCEEDED', 'STORED'",
+                "'SUBMITTING', 'SUBMITTED', 'STALLED', 'SUCCEEDED', 'STORED'",
+            ),
+            ("tasks/ledger/rows.py", "        IntentState.IN_DOUBT,\n", ""),
+        ),
+    ),
+)
+
+_RUN = """
+import sys
+from tests.proof.explore import Work, explore_one
+def work():
+    for script in sys.argv[1:]:
+        for callback in (True, False):
+            yield Work(script, callback, stride=3)
+            yield Work(script, callback, first=2, stride=7)
+for one in work():
+    wrong = explore_one(one, stop_at_first=True).wrong
+    if wrong:
+        print(wrong[0])
+        sys.exit(9)
+"""
+
+
+def killed(mutant: Mutant) -> str:
+    """What the simulator says about the mutant; "" when it notices nothing.
+
+    Raises:
+        ValueError: the guard is no longer in the file: the mutant must be written anew.
+    """
+    with tempfile.TemporaryDirectory(prefix="rushes-mutant-") as folder:
+        root = Path(folder)
+        for package in PACKAGES:
+            skip = shutil.ignore_patterns("__pycache__", "examples")
+            shutil.copytree(REPOSITORY / package, root / package, ignore=skip)
+        for file, guard, without in ((mutant.file, mutant.guard, mutant.without), *mutant.also):
+            text = (root / file).read_text()
+            if guard not in text:
+                raise ValueError(f"{file} does not contain the guard of {mutant.name!r}")
+            (root / file).write_text(text.replace(guard, without))
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        command = [sys.executable, "-c", _RUN, *mutant.scripts]
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return ""
+    return (done.stdout.strip() or done.stderr.strip().splitlines()[-1])[:300]
+
+
+def survivors(mutants: Sequence[Mutant] = MUTANTS, *, side_by_side: int = 2) -> list[str]:
+    """The names of the mutants that nothing noticed."""
+    with ThreadPoolExecutor(side_by_side) as pool:
+        return [mutant.name for mutant, said in zip(mutants, pool.map(killed, mutants), strict=True) if not said]

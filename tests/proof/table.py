@@ -1,0 +1,139 @@
+"""The whole proof, part by part, and the one table that says what came of it."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from tests.proof.explore import PROTOCOL, all_work, explore
+from tests.proof.kills import Killed, kill_many
+from tests.proof.machine import Steps, run_machine
+from tests.proof.model import DESIGN, MUTANTS, check
+from tests.proof.mutants import MUTANTS as RULES
+from tests.proof.mutants import survivors
+from tests.proof.races import PROCESSES, postgres, race
+from tests.proof.scripts import SCRIPTS
+
+__all__ = ["Size", "Table", "prove"]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of each part is run."""
+
+    kills: int = 100
+    rounds: int = 50
+    examples: int = 100
+    steps: int = 40
+    nightly: bool = False
+    seed: int = 1
+
+    @classmethod
+    def night(cls, seed: int) -> "Size":
+        """Everything."""
+        return cls(kills=500, rounds=1000, examples=20_000, steps=150, nightly=True, seed=seed)
+
+
+@dataclass(slots=True)
+class Table:
+    """Rows of what and how much, and every violation."""
+
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    wrong: list[tuple[str, str]] = field(default_factory=list)
+    kinds: dict[str, int] = field(default_factory=dict)
+    overspent: Decimal = Decimal(0)
+    schedules: int = 0
+
+    def judge(self, wrong: list[tuple[str, str]]) -> None:
+        """Count violations by kind."""
+        self.wrong += wrong
+        for kind, _ in wrong:
+            self.kinds[kind] = self.kinds.get(kind, 0) + 1
+
+    def lines(self) -> Iterator[str]:
+        """The table as people read it."""
+        double = sum(self.kinds.get(kind, 0) for kind in ("double", "resent"))
+        facts = [
+            ("double payments", str(double)),
+            ("lost clips", str(self.kinds.get("lost", 0))),
+            ("over the caps", f"{self.overspent:.2f} USD"),
+            ("other violations", str(len(self.wrong) - double - self.kinds.get("lost", 0))),
+        ]
+        for what, much in [*self.rows, *facts]:
+            yield f"{what:<34} {much}"
+        yield from (f"WRONG {kind}: {text}" for kind, text in self.wrong[:20])
+
+
+def prove(size: Size, say: Callable[[str], None]) -> Table:
+    """Run every part; `say` is told how long each took, in seconds."""
+    table = Table()
+    for part in (_simulate, _check_model, _mutate, _state_machine, _race, _kill):
+        started = time.monotonic()
+        part(table, size)
+        say(f"{part.__name__.strip('_').replace('_', ' ')}: {time.monotonic() - started:.0f} s")
+    return table
+
+
+def _simulate(table: Table, size: Size) -> None:
+    tally = explore(all_work(nightly=size.nightly, seed=size.seed))
+    table.judge([(kind, f"{text} [{schedule}]") for kind, text, schedule in tally.wrong])
+    missing = sorted(PROTOCOL - tally.covered)
+    if missing:
+        table.judge([("coverage", f"no crash at {', '.join(missing)}")])
+    table.overspent += tally.overspent
+    table.rows += [
+        ("schedules run", f"{tally.schedules:,} ({len(SCRIPTS)} scripts, {tally.accepts:,} accepted jobs)"),
+        ("crash points covered", f"{len(tally.covered)} of 22, {len(tally.points)} kinds, {tally.pairs:,} pairs"),
+        ("simulated crashes", f"{tally.crashes:,}"),
+    ]
+
+
+def _check_model(table: Table, size: Size) -> None:
+    del size
+    design = check(DESIGN)
+    caught = [mutant for mutant in MUTANTS if check(mutant).violation]
+    if design.violation:
+        table.judge([("model", f"{design.violation}: {' > '.join(design.steps)}")])
+    if len(caught) < len(MUTANTS):
+        table.judge([("model", f"not caught: {', '.join(sorted({*MUTANTS} - {*caught}))}")])
+    table.rows += [
+        ("model states", f"{design.states:,}, {int(bool(design.violation))} violations"),
+        ("mutants killed (model)", f"{len(caught)} of {len(MUTANTS)}"),
+    ]
+
+
+def _mutate(table: Table, size: Size) -> None:
+    del size
+    alive = survivors()
+    table.judge([("mutant", f"nothing notices without: {name}") for name in alive])
+    table.rows.append(("guards removed and noticed (code)", f"{len(RULES) - len(alive)} of {len(RULES)}"))
+
+
+def _state_machine(table: Table, size: Size) -> None:
+    done: Steps = run_machine(examples=size.examples, steps=size.steps, seed=size.seed)
+    table.judge(done.wrong)
+    table.rows.append(("state machine", f"{done.examples:,} histories, {done.steps:,} steps"))
+
+
+def _race(table: Table, size: Size) -> None:
+    raced = race("", size.rounds)
+    table.judge(raced.wrong)
+    table.rows.append(("races on SQLite", f"{raced.rounds} rounds of {PROCESSES} processes"))
+    with postgres() as cluster:
+        if cluster is None:
+            if os.environ.get("RUSHES_TESTS_REQUIRE_ALL"):
+                table.judge([("coverage", "PostgreSQL is not installed")])
+            table.rows.append(("races on PostgreSQL", "not installed"))
+            return
+        raced = race(cluster.fresh(), size.rounds)
+    table.judge(raced.wrong)
+    table.rows.append(("races on PostgreSQL", f"{raced.rounds} rounds of {PROCESSES} processes"))
+
+
+def _kill(table: Table, size: Size) -> None:
+    killed: Killed = kill_many(size.kills, seed=size.seed)
+    table.judge(killed.wrong)
+    table.overspent += killed.overspend
+    many = f"{killed.kills} kills, {killed.stops} stops, {killed.terms} terms; {killed.boards} boards"
+    table.rows.append(("real processes", f"{many}, {killed.accepts} accepts"))
