@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tasks.errors import RushesError
+from tasks.errors import RushesError, SetupProblem
 from tasks.estimate import Action, Plan, PlannedShot, semantics_json
 from tasks.gate import Approval
 from tasks.ledger import Cap, Order
@@ -91,7 +91,7 @@ async def submission_of(production: Production, run: Run, shot: PlannedShot) -> 
 
 
 def check_ready(production: Production, plan: Plan) -> None:
-    """Find what would stop every purchase before the first of them: a missing key, stills that nobody can serve.
+    """Find what would stop every purchase before the first of them: a key, a store that takes nothing, unservable stills.
 
     Raises:
         SetupProblem: naming the settings that are missing.
@@ -104,6 +104,10 @@ def check_ready(production: Production, plan: Plan) -> None:
             continue
         for address in shot.checked.stills:
             check_servable(address, shot.provider, production.store, production.settings.publish)
+    if any(shot.decision.action is Action.CREATE for shot in plan.shots) and (problems := production.store.probe()):
+        raise SetupProblem(
+            f"the store cannot be used: {'; '.join(problems)}", "Nothing was bought; `rushes doctor` tells more."
+        )
 
 
 def unresolved(error: RushesError) -> str:
