@@ -33,10 +33,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         done = subprocess.run([sys.executable, "-m", "prefect", *step], check=False)  # noqa: S603 - our own words
         if done.returncode:
             return done.returncode
-    from deployments.automations import install
-
-    asyncio.run(install())
+    asyncio.run(_complete())
     return 0
+
+
+async def _complete() -> None:
+    """The automation, and the titles and descriptions of the run forms, which `prefect deploy` leaves out."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import DeploymentUpdate
+
+    from deployments.automations import install
+    from deployments.catalogue import deployments
+
+    await install()
+    async with get_client() as client:
+        for one in await deployments():
+            there = await client.read_deployment_by_name(f"{one.name}/{one.name}")
+            form = one._parameter_openapi_schema.model_dump_for_openapi()  # noqa: SLF001 - as in the catalogue
+            await client.update_deployment(
+                there.id, DeploymentUpdate.model_validate({"parameter_openapi_schema": form})
+            )
 
 
 if __name__ == "__main__":
