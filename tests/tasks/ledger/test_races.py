@@ -27,7 +27,7 @@ def _race(desk: Desk, run: Callable[..., None], rounds: int) -> list[Any]:
     ]
     for one in racers:
         one.start()
-    reports = [results.get(timeout=300) for _ in racers]
+    reports = [results.get(timeout=300 + 60 * rounds) for _ in racers]
     for one in racers:
         one.join()
     assert [one.exitcode for one in racers] == [0] * RACERS, reports
