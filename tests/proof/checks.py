@@ -53,7 +53,7 @@ def _accepted_once(stage: Stage) -> Iterator[tuple[str, str]]:
 def _nothing_lost(stage: Stage, intents: Sequence[Intent]) -> Iterator[tuple[str, str]]:
     """I2: every accepted job is stored whole, or named."""
     by_job = {intent.job_id: intent for intent in intents if intent.job_id}
-    doubted = {intent.shot for intent in intents if intent.state is S.IN_DOUBT}
+    doubted = {intent.shot for intent in intents if intent.state in {S.IN_DOUBT, S.ABANDONED} and not intent.job_id}
     for job in stage.oracle.jobs.values():
         intent = by_job.get(job.job_id)
         if intent is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -290,7 +290,7 @@ class Histories(RuleBasedStateMachine):
         await rest(self.stage, self.production)
 
 
-def run_machine(*, examples: int, steps: int, seed: int) -> Steps:
+def run_machine(*, examples: int, steps: int, seed: int, shrink: bool = False) -> Steps:
     """Play `examples` histories of up to `steps` steps."""
     COUNT.examples = COUNT.steps = 0
     COUNT.wrong = []
@@ -301,10 +301,11 @@ def run_machine(*, examples: int, steps: int, seed: int) -> Steps:
         deadline=None,
         database=None,
         print_blob=False,
+        phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
     try:
         run_state_machine_as_test(machine, settings=chosen)
-    except AssertionError as error:
-        COUNT.wrong.append(("machine", str(error)[:500]))
+    except (AssertionError, BaseExceptionGroup) as error:
+        COUNT.wrong.append(("machine", "; ".join(map(str, getattr(error, "exceptions", (error,))))[:500]))
     return COUNT

@@ -10,7 +10,7 @@ from typing import Literal
 
 from flows.collect import OPEN, Collected, collect
 from flows.doubts import Decision, resolve
-from tasks.errors import RushesError, SetupProblem
+from tasks.errors import RushesError
 from tasks.estimate import Action, decide
 from tasks.ledger import Intent, IntentState, Ledger
 from tasks.production import Production
@@ -201,5 +201,5 @@ async def _decide(stage: Stage, production: Production) -> None:
             else:
                 await resolve(production, Decision(intent.intent_id, "not on its page", absent=True))
                 stage.permits[intent.shot] += 1
-        except SetupProblem as error:
+        except RushesError as error:
             stage.notes.append(f"a person tries again later: {error}")

@@ -217,8 +217,8 @@ class Stage:
 
     def _accepts(self, _oracle: Oracle, create: Create) -> None:
         """I4: what the provider bills is already reserved."""
-        held = f"shot = '{create.shot}' AND state IN ('SUBMITTING', 'IN_DOUBT', 'SUBMITTED', 'SUCCEEDED')"
-        if not self.rows("1 FROM intent", f"{held} AND reserved_micros + settled_micros >= quote_micros"):
+        booked = f"shot = '{create.shot}' AND reserved_micros + settled_micros >= quote_micros"
+        if not self.rows("1 FROM intent", booked):
             self.wrong.append(("unreserved", f"{create.shot} was accepted with nothing reserved"))
 
     def _called(self, url: str, job_id: str) -> None:

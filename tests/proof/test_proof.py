@@ -1,0 +1,95 @@
+"""A smaller size of every part of the proof; `python -m tests.proof` runs all of it."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.postgres import Cluster, postgres_cluster
+from tests.proof.explore import PROTOCOL, Work, explore_one
+from tests.proof.kills import kill_many
+from tests.proof.machine import run_machine
+from tests.proof.model import MUTANTS, check
+from tests.proof.mutants import MUTANTS as RULES
+from tests.proof.mutants import killed
+from tests.proof.races import race
+from tests.proof.schedule import Schedule, play
+from tests.proof.scripts import SCRIPTS
+
+__all__ = ["postgres_cluster"]
+
+
+@pytest.mark.parametrize("script", ["ok", "create-lost-after", "asleep-at-K9"])
+def test_F68_a_crash_at_any_point_leaves_the_invariants_true(script: str) -> None:
+    """Killed at each point of the protocol in turn and started again, every job is paid once and stored or named."""
+    tally = explore_one(Work(script, callback=False))
+    assert not tally.wrong
+    assert tally.crashes > 10
+
+
+def test_F69_a_second_crash_during_the_recovery_changes_nothing() -> None:
+    """Pairs of crashes end as single ones do."""
+    tally = explore_one(Work("two-shots", callback=True, stride=7, pairs=12))
+    assert not tally.wrong
+    assert tally.pairs
+
+
+def test_every_point_of_the_protocol_is_crashed_at() -> None:
+    """K1 to K22, those inside transactions and on the wire among them."""
+    assert explore_one(Work("ok", callback=False, statements=True)).covered == PROTOCOL
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS))
+def test_every_script_ends_as_it_must_without_a_crash(script: str, tmp_path: Path) -> None:
+    """Each misbehaviour of provider, file host, disk or database costs no second payment and loses no clip."""
+    assert play(Schedule(SCRIPTS[script], callback=True), tmp_path).wrong == []
+
+
+def test_the_rules_have_no_violation() -> None:
+    """Every interleaving of two workers, with crashes, losses, an expired lease, a callback and a person."""
+    assert check().violation == ""
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_each_broken_rule_is_caught(mutant: str) -> None:
+    """Without the write-ahead intent, the doubt, the quiet, the compare-and-set or the fact, money is lost."""
+    assert check(mutant).violation
+
+
+@pytest.mark.parametrize("name", ["cap check", "doubt is no refusal", "a job id is a fact in every state"])
+def test_a_guard_taken_out_of_the_code_turns_the_simulator_red(name: str) -> None:
+    """The other guards are taken out by `python -m tests.proof`."""
+    [mutant] = [one for one in RULES if one.name == name]
+    assert killed(mutant)
+
+
+def test_every_guard_still_stands_where_its_mutant_looks_for_it() -> None:
+    """A mutant whose guard was rewritten proves nothing."""
+    root = Path(__file__).parents[2]
+    for mutant in RULES:
+        for file, guard, _ in ((mutant.file, mutant.guard, mutant.without), *mutant.also):
+            assert guard in (root / file).read_text(), mutant.name
+
+
+def test_histories_in_any_order_keep_the_invariants() -> None:
+    """Submits, answers, losses, crashes, clocks, callbacks, caps and people as Hypothesis likes."""
+    assert run_machine(examples=8, steps=25, seed=1).wrong == []
+
+
+def test_F74_sixteen_processes_buy_one_shot_once_and_five_of_twenty_under_a_cap() -> None:
+    """Two races on SQLite, judged by the provider's own list."""
+    assert race("", 3).wrong == []
+
+
+@pytest.mark.postgres
+def test_F80_the_races_end_the_same_on_postgresql(postgres_cluster: Cluster) -> None:
+    """One code path, two databases."""
+    assert race(postgres_cluster.fresh(), 3).wrong == []
+
+
+def test_F68_boards_of_killed_processes_cost_exactly_their_plan() -> None:
+    """Processes get kill -9, SIGTERM and SIGSTOP while they buy over real HTTP; the sandbox's account says what was charged."""
+    done = kill_many(6)
+    assert done.wrong == []
+    assert done.overspend == Decimal(0)
+    assert done.kills >= 6
