@@ -356,14 +356,22 @@ def costs(
 
 
 @app.command
-def doctor(*, as_json: Json = False) -> int:
+def doctor(
+    *,
+    reconcile: Annotated[
+        str | None, Parameter(help="Leave recovery after a restored or damaged ledger: what you compared it with.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
     """Check keys, ledger, storage, Prefect, the clock and whether the providers can be reached. Spends nothing.
 
     Example: rushes doctor
     """
-    from flows.doctor import examine
+    from flows import doctor as surgery
 
-    findings = asyncio.run(examine())
+    if reconcile is not None:
+        surgery.reconcile(reconcile)
+    findings = asyncio.run(surgery.examine())
     if as_json:
         _print_json([finding.document() for finding in findings])
     out = _people(as_json)

@@ -2,19 +2,21 @@
 
 import asyncio
 import datetime as dt
+import getpass
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.errors import RushesError, SetupProblem, Transient
+from tasks.errors import Refused, RushesError, SetupProblem, Transient
 from tasks.ledger import Ledger
 from tasks.production import Production, open_ledger
 from tasks.providers import PROVIDERS
 from tasks.providers.interface import Request
 from tasks.settings import Settings
+from tasks.shoot import owner
 from tasks.storage import Store
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "examine", "reconcile"]
 
 REACH = 10.0
 CLOCK_SKEW = 120.0
@@ -46,6 +48,23 @@ class Finding:
         }
 
 
+def reconcile(reason: str) -> None:
+    """Let a person vouch for a ledger in recovery that nothing else can prove complete; who and why are recorded.
+
+    Raises:
+        Refused: without a reason.
+        SetupProblem: when the ledger cannot be opened.
+    """
+    if not reason.strip():
+        raise Refused("say why the ledger can be trusted: what it was compared with")
+    ledger = open_ledger(Settings.load())
+    try:
+        ledger.recover(owner())
+        ledger.reconcile(getpass.getuser(), reason)
+    finally:
+        ledger.close()
+
+
 async def examine() -> list[Finding]:
     """Look at everything; what cannot be opened is a finding, never an exception."""
     try:
@@ -67,9 +86,15 @@ def _ledger(settings: Settings) -> Finding:
         ledger: Ledger = open_ledger(settings)
     except RushesError as error:
         return Finding("ledger", "", str(error), error.hint)
-    problems = ledger.verify()
-    open_doubts = len(ledger.doubts())
+    problems, open_doubts, halted = ledger.verify(), len(ledger.doubts()), ledger.halted()
     ledger.close()
+    if halted:
+        return Finding(
+            "ledger",
+            "",
+            f"in recovery, nothing is bought: {halted}",
+            "Compare `rushes costs` with the provider's own account, then `rushes doctor --reconcile REASON`.",
+        )
     if problems:
         return Finding(
             "ledger", "", "; ".join(problems), "Keep a copy of it and report this: buying stops until it is understood."

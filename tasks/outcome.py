@@ -64,7 +64,8 @@ class Outcome:
 
 def outcome_of(shot: PlannedShot, intent: Intent, note: str = "") -> Outcome:
     """Read the outcome from the intent; a bill above the quote needs a person even where the take is stored."""
-    state = _STATES[intent.state]
+    given_up = intent.state is IntentState.SUPERSEDED and intent.artifact is None
+    state = "failed" if given_up else _STATES[intent.state]
     overbilled = _overbilled(intent)
     words = [note, intent.doubt_reason if state == "in_doubt" else "", _reason(intent, state), overbilled]
     exit_code = ExitCode.MONEY_NEEDS_A_PERSON if overbilled else _EXITS[state]
