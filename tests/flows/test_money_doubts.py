@@ -200,3 +200,13 @@ async def test_F22_a_bill_far_above_its_quote_stops_buying_until_a_person_approv
     assert "a person approves" in automatic.rows[1].note
     assert approved.rows[1].state == "stored"
     assert listed["totals"]["settled_usd"] == f"{account.total('USD').net:f}"
+
+
+async def test_F35_a_run_does_not_wait_for_slots_that_doubts_and_stalled_jobs_keep(tmp_path: Path) -> None:
+    """The shot is refused with the reason, nothing is sent for it, and the run comes to its end."""
+    with till(tmp_path, LOST, more={"SHORTAPI_MAX_IN_FLIGHT": "1"}) as here:
+        report = await here.render(here.board(shots=2))
+        account = here.truth
+    assert [row.state for row in report.rows] == ["in_doubt", "refused"]
+    assert "stalled or in doubt" in report.rows[1].note
+    assert (report.exit_code, len(account.creates)) == (6, 1)
