@@ -17,7 +17,8 @@ from specs.request import ShotRequest
 from specs.source import Source
 from specs.storyboard import Storyboard
 from tasks.errors import NoSuchSpec, Refused, RushesError
-from tasks.estimate import Action, Plan, PlannedShot, estimate
+from tasks.estimate import Action, Plan, PlannedShot, estimate, retake_note
+from tasks.ledger import Intent, Ledger
 from tasks.production import Production
 from tasks.providers import PROVIDERS
 from tasks.storage import Missing, read_spec
@@ -153,12 +154,27 @@ def _requests(production: Production, loaded: LoadedBoard, ask: Ask) -> list[Sho
     unknown = set(ask.retakes) - {one.shot for one in requests}
     if unknown:
         raise Refused(f"{loaded.spec} has no shot {', '.join(sorted(unknown))}")
-    return [_next_take(production, loaded, one) if one.shot in ask.retakes else one for one in requests]
+    return [
+        _next_take(production, loaded, one, ask.retakes[one.shot]) if one.shot in ask.retakes else one
+        for one in requests
+    ]
 
 
-def _next_take(production: Production, loaded: LoadedBoard, request: ShotRequest) -> ShotRequest:
-    taken = production.ledger.takes(loaded.board.code, request.shot)
-    return replace(request, take=max([request.take, *taken]) + 1)
+def _next_take(production: Production, loaded: LoadedBoard, request: ShotRequest, reason: str) -> ShotRequest:
+    """The take after the last one, or that last one where it was ordered for this very reason.
+
+    So a run that is started again after a crash, or a command typed twice, asks for no second new take.
+    """
+    ledger, board = production.ledger, loaded.board.code
+    earlier = ledger.intents(board=board, shot=request.shot)
+    if earlier and _ordered_for(ledger, earlier[-1]) == retake_note(reason):
+        return replace(request, take=int(json.loads(earlier[-1].request_json)["shot"]["take"]))
+    return replace(request, take=max([request.take, *ledger.takes(board, request.shot)]) + 1)
+
+
+def _ordered_for(ledger: Ledger, intent: Intent) -> str:
+    facts = [event.payload for event in ledger.events(intent.intent_id) if event.kind == "reserved"]
+    return str(facts[0].get("reason", "")) if facts else ""
 
 
 def _problems(loaded: LoadedBoard, checked: CheckedShot) -> list[Issue]:

@@ -30,6 +30,7 @@ __all__ = [
     "PlannedShot",
     "decide",
     "estimate",
+    "retake_note",
     "semantics",
     "semantics_json",
     "shot_key",
@@ -253,7 +254,7 @@ def estimate(
     for one in checked:
         shot = _plan_shot(board, one, ledger, settings, seen)
         if reason := (retakes or {}).get(one.request.shot):
-            shot = replace(shot, decision=replace(shot.decision, note=f"retake: {reason}"))
+            shot = replace(shot, decision=replace(shot.decision, note=retake_note(reason)))
         seen.setdefault(shot.key, one.request.shot)
         shots.append(shot)
     caps = _caps(board, settings)
@@ -269,6 +270,11 @@ def estimate(
         digest=_digest(board, shots, caps),
         providers=providers,
     )
+
+
+def retake_note(reason: str) -> str:
+    """How the reason for a new take is recorded with its order."""
+    return f"retake: {reason}"
 
 
 def _plan_shot(

@@ -147,6 +147,7 @@ async def test_a_retake_is_bought_recorded_and_used_from_then_on(tmp_path: Path)
         await here.render(board)
         refused = here.run("retake", str(board), "SH010", "--reason", "the horizon tilts")
         report = await _retaken(here, board, Wish(yes=True))
+        twice = await _retaken(here, board, Wish(yes=True))
         after = await here.render(board)
         old, new = here.intents()
         with here.ledger() as ledger:
@@ -157,6 +158,7 @@ async def test_a_retake_is_bought_recorded_and_used_from_then_on(tmp_path: Path)
     assert (old.state, new.state) == (IntentState.SUPERSEDED, IntentState.STORED)
     assert any("the horizon tilts" in reason for reason in reasons)
     assert [(row.action, row.take) for row in after.rows] == [("reuse", 2)]
+    assert [(row.action, row.take) for row in twice.rows] == [("reuse", 2)], "the same reason asks for no third take"
     assert len(account.jobs) == 2
 
 
