@@ -1,6 +1,7 @@
 """Every crash point of every script, and pairs of them, spread over the processors."""
 
 import concurrent.futures
+import gc
 import logging
 import multiprocessing
 import os
@@ -90,8 +91,8 @@ def all_work(*, nightly: bool = False, seed: int = 1) -> list[Work]:
             for callback in (False, True)
         ]
     return [
-        *(Work(name, callback=False, pairs=3, seed=seed) for name in SCRIPTS),
-        *(Work(name, callback=True, first=1 + at % 5, stride=5, pairs=2, seed=seed) for at, name in enumerate(SCRIPTS)),
+        *(Work(name, callback=False, pairs=4, seed=seed) for name in SCRIPTS),
+        *(Work(name, callback=True, first=1 + at % 2, stride=2, pairs=2, seed=seed) for at, name in enumerate(SCRIPTS)),
         *(Work(name, callback=True, statements=True, seed=seed) for name in ("ok", "create-lost-after", "bill-30pct")),
     ]
 
@@ -99,6 +100,7 @@ def all_work(*, nightly: bool = False, seed: int = 1) -> list[Work]:
 def explore_one(work: Work, *, stop_at_first: bool = False) -> Tally:
     """The clean run tells how many points there are; then a crash at the first, the next, and so on; then pairs."""
     logging.disable(logging.CRITICAL)
+    gc.disable()
     folder, tally = scratch(), Tally()
     try:
         for schedule in _schedules(work, folder, tally):
@@ -107,6 +109,8 @@ def explore_one(work: Work, *, stop_at_first: bool = False) -> Tally:
                 break
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        gc.enable()
+        gc.collect()
     return tally
 
 

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import tempfile
 import threading
 import time
@@ -107,7 +108,15 @@ class Killing:
             self.done.wrong.append(("stuck", f"{self.name}: {ask.__name__} fails"))
 
     def resolve(self) -> None:
-        """A person reads the provider's list and settles the doubts."""
+        """A person reads the provider's list and settles the doubts, where there can be any."""
+        path = self.place.root / "home" / "ledger.db"
+        if not path.exists():
+            return
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as reader:
+            tables = "SELECT count(*) FROM sqlite_master WHERE name = 'intent'"
+            doubts = "SELECT count(*) FROM intent WHERE state IN ('SUBMITTING', 'IN_DOUBT')"
+            if not reader.execute(tables).fetchone()[0] or not reader.execute(doubts).fetchone()[0]:
+                return
         self.call(worker.resolve_doubts, [(job.job_id, job.prompt) for job in self.mine(self.sandbox.account())])
 
     def mine(self, account: Account) -> list[Any]:

@@ -259,7 +259,7 @@ class Histories(RuleBasedStateMachine):
                 self._rests()
         finally:
             if hasattr(self, "stage"):
-                self.stage.close()
+                self.stage.end()
             self.loop.close()
             shutil.rmtree(self.folder, ignore_errors=True)
 

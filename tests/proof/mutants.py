@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MUTANTS", "Mutant", "killed", "survivors"]
+__all__ = ["CONTROL", "MUTANTS", "Mutant", "killed", "survivors"]
 
 PACKAGES = ("specs", "tasks", "flows", "tests/proof")
 REPOSITORY = Path(__file__).parents[2]
@@ -158,6 +158,15 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
 )
 
+CONTROL = Mutant(
+    "control",
+    "tasks/submit.py",
+    "RESENDS = 3\n",
+    "RESENDS = 3\n",
+    tuple(sorted({script for mutant in MUTANTS for script in mutant.scripts})),
+)
+"""Nothing is taken out: must stay green, or what kills the others is not their missing guard."""
+
 _RUN = """
 import sys
 from tests.proof.explore import Work, explore_one
@@ -201,4 +210,7 @@ def killed(mutant: Mutant) -> str:
 def survivors(mutants: Sequence[Mutant] = MUTANTS, *, side_by_side: int = 2) -> list[str]:
     """The names of the mutants that nothing noticed."""
     with ThreadPoolExecutor(side_by_side) as pool:
-        return [mutant.name for mutant, said in zip(mutants, pool.map(killed, mutants), strict=True) if not said]
+        control, *said = pool.map(killed, (CONTROL, *mutants))
+    if control:
+        return [f"{CONTROL.name}: {control}", *(mutant.name for mutant in mutants)]
+    return [mutant.name for mutant, found in zip(mutants, said, strict=True) if not found]

@@ -1,6 +1,7 @@
 """One schedule: a script, the points at which lives end, callbacks or none; played to rest, then held against the truth."""
 
 import asyncio
+import functools
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -75,18 +76,25 @@ def play(schedule: Schedule, folder: Path, *, ledgers: type[Ledger] = Ledger) ->
     stage = Stage(root, schedule.script, schedule.seed, schedule.callback, ledgers=ledgers)
     played = Played(schedule)
     lives = iter((*schedule.ends, *(0,) * MOST_STARTS))
-    with asyncio.Runner() as runner:
-        runner.get_loop().set_default_executor(Inline())
-        while not runner.run(_live(stage, Life(next(lives), schedule.statements), played)):
-            if len(played.trails) == len(schedule.ends) + MOST_STARTS:
-                played.wrong.append(("stuck", f"no start succeeds: {stage.notes[-1:]}"))
-                break
+    while not _loop().run_until_complete(_live(stage, Life(next(lives), schedule.statements), played)):
+        if len(played.trails) == len(schedule.ends) + MOST_STARTS:
+            played.wrong.append(("stuck", f"no start succeeds: {stage.notes[-1:]}"))
+            break
+    stage.end()
     played.wrong[:0] = stage.wrong
     if schedule.script.lies and schedule.ends:
         played.wrong = [one for one in played.wrong if one[0] in {"double", "resent", "halted", "leak"}]
     played.accepts = len(stage.oracle.jobs)
     shutil.rmtree(root, ignore_errors=True)
     return played
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """One loop a process: making one costs as much as a small schedule."""
+    loop = asyncio.new_event_loop()
+    loop.set_default_executor(Inline())
+    return loop
 
 
 async def _live(stage: Stage, life: Life, played: Played) -> bool:

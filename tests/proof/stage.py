@@ -67,6 +67,7 @@ class Stage:
     foreign: set[str] = field(default_factory=set)
     ledgers: type[Ledger] = Ledger
     _unwatch: Any = None
+    _reader: sqlite3.Connection | None = None
 
     def __post_init__(self) -> None:
         self.rng = LifeRng(self.seed)
@@ -182,13 +183,15 @@ class Stage:
     def rows(self, columns: str, where: str = "1=1") -> list[tuple[Any, ...]]:
         """What the ledger's file holds, read past our own code."""
         path = self.home / "ledger.db"
-        if not path.exists():
-            return []
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            return connection.execute(f"SELECT {columns} WHERE {where}").fetchall()
-        finally:
-            connection.close()
+        if self._reader is None and path.exists():
+            self._reader = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        return [] if self._reader is None else self._reader.execute(f"SELECT {columns} WHERE {where}").fetchall()
+
+    def end(self) -> None:
+        """The schedule is over."""
+        self.close()
+        if self._reader is not None:
+            self._reader.close()
 
     def _creates(self, create: Create) -> None:
         """I5 and I7, and that nothing is sent again unless the one before was definitely refused."""
