@@ -1,12 +1,11 @@
 """Render: the flow that turns a storyboard into rushes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
@@ -17,6 +16,7 @@ from flows.parameters import Digest, MaxCost, Providers, Retakes, Spec, Yes
 from flows.plan import Ask, LoadedBoard, load_board, make_plan, plan_json
 from flows.prefect_settings import in_deployment, load_settings
 from flows.shooting import shoot
+from flows.showing import named, progress_bar, show_run
 from specs.errors import SpecError
 from specs.money import Money
 from tasks.deliver import deliver
@@ -25,7 +25,7 @@ from tasks.estimate import Plan
 from tasks.exits import ExitCode
 from tasks.gate import Approval, NeedsApproval, Wish, gate
 from tasks.production import Production, Watcher
-from tasks.report import RunReport, result_json, summary_markdown
+from tasks.report import RunReport, result_json
 from tasks.shoot import check_ready, owner
 
 __all__ = ["WATCHER", "render", "render_ask", "render_plan", "said"]
@@ -120,33 +120,11 @@ def _final(report: RunReport) -> "State[Any]":
 
 async def render_plan(production: Production, plan: Plan, approval: Approval) -> RunReport:
     """Shoot an approved plan and deliver what came of it."""
-    report = await shoot(production, plan, approval, steps.PrefectSteps())
+    async with progress_bar(production, plan.board) as shown:
+        report = await shoot(shown, plan, approval, steps.PrefectSteps())
     production.watcher.report()
-    delivered = await asyncio.to_thread(deliver, production, plan, report, plan_json(plan))
+    await asyncio.to_thread(deliver, production, plan, report, plan_json(plan))
     production.ledger.end_run(report.run_id, report.exit_code)
-    await _artifacts(report, delivered.uris)
+    await show_run(production, report)
+    await named(f"{report.board} {report.run_id}")
     return report
-
-
-async def _artifacts(report: RunReport, uris: dict[str, str]) -> None:
-    """What the Prefect UI shows of the run."""
-    key = f"rushes-{report.board.lower().replace('_', '-')}"
-    await acreate_markdown_artifact(summary_markdown(report), key=f"{key}-summary", description=report.title)
-    await acreate_table_artifact(_cost_table(report.rows), key=f"{key}-costs", description="Costs, a row a shot")
-    if uris["reel.mp4"].startswith(("http://", "https://")):
-        await acreate_link_artifact(uris["reel.mp4"], "The reel", key=f"{key}-reel")
-
-
-def _cost_table(rows: Sequence[Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "shot": row.shot,
-            "take": row.take,
-            "state": row.state,
-            "provider": row.provider,
-            "quoted": str(row.quoted or ""),
-            "billed": str(row.billed or ""),
-            "note": row.note,
-        }
-        for row in rows
-    ]

@@ -11,6 +11,7 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.fixtures.command import ROOT, Installation
@@ -44,6 +45,19 @@ def test_a_board_becomes_takes_receipts_a_reel_and_a_report(house: Installation,
     table = (run / "costs.csv").read_text(encoding="utf-8")
     assert table.splitlines()[0] == COLUMNS
     assert [row["action"] for row in csv.DictReader(table.splitlines())] == ["create"] * 3
+
+
+def test_the_run_is_shown_in_the_ui_by_name_with_its_artifacts(house: Installation, small_board: Path) -> None:
+    """The flow run is called by board and run; summary, costs and a full progress bar are its artifacts."""
+    document = house.run("render", str(small_board), "--json").document
+    api = house.settings["PREFECT_API_URL"]
+    name = f"COLOURS {document['run_id']}"
+    (run,) = httpx.post(f"{api}/flow_runs/filter", json={"flow_runs": {"name": {"any_": [name]}}}).json()
+    wanted = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+    shown = {one["key"]: one for one in httpx.post(f"{api}/artifacts/filter", json=wanted).json()}
+    assert shown.keys() >= {"rushes-colours-summary", "rushes-colours-costs", "rushes-colours-progress"}
+    assert float(shown["rushes-colours-progress"]["data"]) == 100.0
+    assert run["state"]["name"] == "Completed"
 
 
 def test_F79_an_unchanged_board_renders_nothing_a_second_time(house: Installation, small_board: Path) -> None:
