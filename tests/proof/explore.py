@@ -91,8 +91,8 @@ def all_work(*, nightly: bool = False, seed: int = 1) -> list[Work]:
             for callback in (False, True)
         ]
     return [
-        *(Work(name, callback=False, pairs=4, seed=seed) for name in SCRIPTS),
-        *(Work(name, callback=True, first=1 + at % 2, stride=2, pairs=2, seed=seed) for at, name in enumerate(SCRIPTS)),
+        *(Work(name, callback=False, pairs=3, seed=seed) for name in SCRIPTS),
+        *(Work(name, callback=True, first=1 + at % 2, stride=2, pairs=1, seed=seed) for at, name in enumerate(SCRIPTS)),
         *(Work(name, callback=True, statements=True, seed=seed) for name in ("ok", "create-lost-after", "bill-30pct")),
     ]
 
@@ -118,7 +118,7 @@ def _schedules(work: Work, folder: Path, tally: Tally) -> Iterator[Schedule]:
     plain = Schedule(SCRIPTS[work.script], work.callback, seed=work.seed, statements=work.statements)
     clean = play(plain, folder)
     tally.add(clean)
-    stride = max(work.stride, clean.points // work.most)
+    stride = max(work.stride, clean.points // (work.most if clean.points < 120 else work.most // 3))
     for point in range(work.first, clean.points + 1, stride):
         yield replace(plain, ends=(point,), seed=work.seed + point)
     chance = random.Random(f"{work}")

@@ -62,6 +62,14 @@ class Track:
         return Ledger.open(self.url, home=self.root / "home", clock=SystemClock(), rng=SystemRng(), durable=False)
 
 
+class Brisk(SystemClock):
+    """The machine's clock, impatient: a race is over in milliseconds."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Hardly wait."""
+        await super().sleep(min(seconds, 0.005))
+
+
 class Turnstile(httpx.AsyncBaseTransport):
     """A provider that accepts everything and writes down what it accepted."""
 
@@ -118,7 +126,7 @@ def _run_all(track: Track) -> list[int | None]:
 
 def _racer(track: Track, number: int, barrier: Barrier) -> None:
     """One process: at each signal it tries to buy the one shot, then its share of the twenty."""
-    clock, ledger = SystemClock(), track.ledger()
+    clock, ledger = Brisk(), track.ledger()
     wire = Wire(clock=clock, mounts={"https://": Turnstile(track.accepts)})
     wire._trust = _TRUST
     settings: Settings = _SETTINGS.model_copy(update={"home": track.root / "home", "callback_url": None})
@@ -129,7 +137,7 @@ def _racer(track: Track, number: int, barrier: Barrier) -> None:
             barrier.wait(PATIENCE)
             runner.run(_buy(stage, production, f"one-{at}", [0]))
             barrier.wait(PATIENCE)
-            runner.run(_buy(stage, production, f"cap-{at}", [(number + step) % SHOTS for step in (0, 7, 13)]))
+            runner.run(_buy(stage, production, f"cap-{at}", [(number + step) % SHOTS for step in (0, 7)]))
     ledger.close()
 
 

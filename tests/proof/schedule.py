@@ -167,7 +167,7 @@ async def _aftermath(stage: Stage, production: Production, collected: Sequence[C
     played.wrong += violations(stage, production, collected)
     if _unfinished(stage, production):
         stage.person = True
-        for _ in range(5):
+        for _ in range(8):
             await _decide(stage, production)
             await render(stage, production)
             collected = await rest(stage, production)

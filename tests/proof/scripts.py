@@ -60,7 +60,7 @@ def _polls() -> Iterator[Script]:
         yield Script(f"query-{kind}", query=(kind,) * 2)
     for kind in ("unknown-status", "null-status", "word-status", "backwards", "no-urls"):
         yield Script(kind, query=("ok", kind, kind))
-    yield Script("never-found", query=("404",) * 12)
+    yield Script("never-found", query=("404",) * 5)
     yield Script("failed-first", query=("ok", "failed-first"))
 
 
