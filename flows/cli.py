@@ -29,6 +29,7 @@ app = App(
     help="Storyboards in, rushes out: check a board, say what it costs, buy each shot exactly once.",
     help_format="plaintext",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,  # `run` says how to go on
 )
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document on stdout.")]

@@ -168,7 +168,7 @@ async def test_F45_F46_F49_repeated_late_and_disordered_callbacks_change_nothing
     assert len(sandbox.account().jobs) == 1
 
 
-async def test_F47_a_forged_token_gets_the_404_of_everything_unknown(house: House, sandbox: Sandbox) -> None:
+async def test_F47_S11_a_forged_token_gets_the_404_of_everything_unknown(house: House, sandbox: Sandbox) -> None:
     """Same status, headers and empty body for a wrong token, an unknown intent, another path and another method."""
     sandbox.fault("callback-forged")
     settings = house.settings(sandbox)
@@ -203,6 +203,26 @@ async def test_F48_a_foreign_job_id_is_refuted_and_changes_nothing(house: House,
     (intent,) = house.intents(settings)
     assert intent.job_id == sandbox.account().jobs[0].job_id
     assert house.kinds(settings, intent).count("callback-refuted") == 1
+
+
+async def test_S02_an_address_inside_a_callback_is_never_fetched(house: House, sandbox: Sandbox) -> None:
+    """Right token, right job, and a clip's address of the caller's own: only what the query names is downloaded."""
+    settings = house.settings(sandbox)
+    with Receiving(settings, house.port), socket.create_server(("127.0.0.1", 0)) as trap:
+        trap.settimeout(0)
+        shooting = asyncio.create_task(house.shoot(settings))
+        while not sandbox.account().jobs:  # noqa: ASYNC110 - the sandbox is another server, it sets no event of ours
+            await asyncio.sleep(0.05)
+        (job,) = sandbox.account().jobs
+        url = f"http://127.0.0.1:{trap.getsockname()[1]}/x.mp4"
+        body = {"code": 0, "data": {"job_id": job.job_id, "status": 2, "result": {"videos": [{"url": url}]}}}
+        path = job.callback_url.removeprefix(f"http://127.0.0.1:{house.port}")
+        status, _, _ = await asyncio.to_thread(post, house.port, path, json.dumps(body).encode())
+        report = await asyncio.wait_for(shooting, 40)
+        with pytest.raises(BlockingIOError):
+            trap.accept()
+    assert status == 200
+    assert [row.state for row in report.rows] == ["stored"]
 
 
 @pytest.mark.parametrize(("fault", "status"), [("callback-huge", 413), ("callback-not-json", 400)])

@@ -43,7 +43,7 @@ def test_a_server_of_our_own_renders_what_was_dropped_in_s3_while_it_was_down(
         eventually(lambda: inbox.exists("processed/board.yaml.receipt.json"), 180)
         eventually(lambda: inbox.exists("rejected/bad.yaml.problems.txt"))
         assert b"monday/bad.yaml:1:1" in inbox.read("rejected/bad.yaml.problems.txt", limit=9999)
-        assert not inbox.exists("monday/board.yaml")
+        eventually(lambda: not inbox.exists("monday/board.yaml"))
         assert len(list((house.store / "FROMS3" / "runs").iterdir())) == 1
         eventually(lambda: [one for one in rest.runs("costs/costs") if one["state"]["name"] == "Completed"])
         assert served.end() == 0

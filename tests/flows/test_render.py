@@ -106,14 +106,14 @@ def test_F68_a_render_killed_at_any_moment_completes_and_repeats_nothing(
 
 def test_F70_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(house: Installation, small_board: Path) -> None:
     """Interrupted: exit code 130, a sentence, and the next run picks up."""
-    process = house.start("render", str(small_board))
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "stored (1/" in line:
-            process.send_signal(signal.SIGINT)
-            break
-    out = process.stdout.read()
-    assert process.wait(60) == 130, out
+    with house.start("render", str(small_board)) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "stored (1/" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        out = process.stdout.read()
+        assert process.wait(60) == 130, out
     assert "goes on from here" in out
     assert "Traceback" not in out
     document = house.run("render", str(small_board), "--json").document

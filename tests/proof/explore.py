@@ -109,6 +109,7 @@ def explore_one(work: Work, *, stop_at_first: bool = False) -> Tally:
                 break
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        logging.disable(logging.NOTSET)
         gc.enable()
         gc.collect()
     return tally

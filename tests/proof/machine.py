@@ -254,6 +254,7 @@ class Histories(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """To rest, then everything is compared with the provider's account."""
+        logging.disable(logging.NOTSET)
         try:
             if hasattr(self, "stage") and not self.stage.wrong:
                 self._rests()
