@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 
 from specs.loader import MAX_BYTES
@@ -81,7 +82,7 @@ def _paid(served: Served, code: str) -> str:
 def test_S07_a_plan_above_its_limit_waits_for_a_person_and_buys_exactly_what_was_approved(served: Served) -> None:
     """Suspended with the plan as an artifact and nothing reserved; stale decisions refused; then bought once; no key anywhere."""
     spec = _paid(served, "PAID")
-    run = served.rest.start("render/render", spec=spec).json()["id"]
+    run = _accepted(served.rest.start("render/render", spec=spec))
     served.rest.until(run, "Suspended")
     schema = json.loads(served.rest.inputs(run)["suspended-approval-1-schema"])
     old = schema["properties"]["digest"]["default"]
@@ -110,7 +111,7 @@ def test_S07_a_plan_above_its_limit_waits_for_a_person_and_buys_exactly_what_was
 def test_a_decision_outside_its_bounds_is_refused_in_the_flow(served: Served) -> None:
     """A lower cap above the total is none; a rejection keeps its reason; neither buys anything."""
     before = len(served.sandbox.account().jobs)
-    asked = [served.rest.start("render/render", spec=_paid(served, code)).json()["id"] for code in ("CAPPED", "NO")]
+    asked = [_accepted(served.rest.start("render/render", spec=_paid(served, code))) for code in ("CAPPED", "NO")]
     digests = []
     for run in asked:
         served.rest.until(run, "Suspended")
@@ -155,3 +156,9 @@ def test_a_producer_fills_the_form_and_approves_the_plan_in_a_browser(served: Se
         page.get_by_text("Artifacts", exact=True).first.click()
         page.get_by_text("rushes-browsed-costs").first.wait_for()
         browser.close()
+
+
+def _accepted(reply: httpx.Response) -> str:
+    """The id of a run that the server took."""
+    assert reply.status_code == 201, reply.text
+    return str(reply.json()["id"])
