@@ -112,7 +112,8 @@ class Killing:
         path = self.place.root / "home" / "ledger.db"
         if not path.exists():
             return
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as reader:
+        # Not read-only: the log of a killed writer is recovered by whoever opens the file next.
+        with contextlib.closing(sqlite3.connect(path)) as reader:
             tables = "SELECT count(*) FROM sqlite_master WHERE name = 'intent'"
             doubts = "SELECT count(*) FROM intent WHERE state IN ('SUBMITTING', 'IN_DOUBT')"
             if not reader.execute(tables).fetchone()[0] or not reader.execute(doubts).fetchone()[0]:

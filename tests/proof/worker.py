@@ -81,7 +81,11 @@ def render(place: Place, where: str = "", number: int = signal.SIGKILL) -> None:
     """`rushes render` without its orchestrator; ends the process with the run's exit code."""
     logging.disable(logging.CRITICAL)
     settings = place.settings()
-    raise SystemExit(int(asyncio.run(_render(settings, str(place.board), KillAt(where, number)))))
+    try:
+        code = asyncio.run(_render(settings, str(place.board), KillAt(where, number)))
+    except asyncio.CancelledError:
+        code = ExitCode.INTERRUPTED
+    raise SystemExit(int(code))
 
 
 async def _render(settings: Settings, board: str, kill: KillAt) -> ExitCode:
