@@ -6,6 +6,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -197,11 +198,13 @@ def plan(
 
 async def _planned(ask: Any) -> "Plan":
     from flows.plan import make_plan
+    from tasks.gate import cap_warnings
     from tasks.production import Production
     from tasks.settings import Settings
 
     async with Production.open(Settings.load()) as production:
-        return await make_plan(production, ask)
+        made = await make_plan(production, ask)
+        return replace(made, warnings=(*made.warnings, *cap_warnings(made, production.ledger)))
 
 
 @app.command
@@ -229,7 +232,7 @@ def render(
     """
     from contextlib import nullcontext
 
-    from flows.rehearsal import rehearsing
+    from flows.rehearsal import rehearsal_home, rehearsing
     from flows.session import render_spec
     from tasks.gate import Wish
 
@@ -237,7 +240,10 @@ def render(
     with rehearsing(fault or (), speed=speed) if rehearse else nullcontext() as page:
         if page:
             _say(f"rehearsal: nothing is bought; the stand-in's own account is at {page}")
-        return render_spec(spec, tuple(provider or ()), wish, as_json=as_json, out=_people(as_json))
+        code = render_spec(spec, tuple(provider or ()), wish, as_json=as_json, out=_people(as_json))
+        if page and code == ExitCode.MONEY_NEEDS_A_PERSON:
+            _say(f"  this was a rehearsal, with a ledger of its own: RUSHES_HOME={rehearsal_home()} rushes doubts")
+        return code
 
 
 @app.command

@@ -11,7 +11,7 @@ from pathlib import Path
 from tasks.errors import SetupProblem
 from tasks.settings import Settings, override
 
-__all__ = ["rehearsing"]
+__all__ = ["rehearsal_home", "rehearsing"]
 
 START = 30.0
 
@@ -39,6 +39,11 @@ def rehearsing(faults: Sequence[str], *, speed: float) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(START)
+
+
+def rehearsal_home() -> Path:
+    """The home of the rehearsal that this process is in."""
+    return Settings.load().home
 
 
 def _urls(process: "subprocess.Popen[str]") -> Mapping[str, str]:

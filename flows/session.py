@@ -120,7 +120,13 @@ def _run_flow(session: _Session) -> dict[str, Any]:
     )
     with live as watcher:
         WATCHER.set(watcher)
-        state = asyncio.run(_call(render, session))
+        try:
+            state = asyncio.run(_call(render, session))
+        except RuntimeError as error:
+            # Prefect's own words; it has no exception type for them.
+            if not str(error).startswith(("Failed to reach API", "Timed out while attempting to connect")):
+                raise
+            raise SetupProblem(str(error), "Start that Prefect server, or unset PREFECT_API_URL.") from None
     document = state.result(raise_on_failure=False)
     if isinstance(document, BaseException):
         raise document

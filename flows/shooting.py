@@ -19,7 +19,7 @@ from tasks.outcome import Outcome, outcome_of, report_of
 from tasks.production import Production
 from tasks.report import RunReport
 from tasks.shoot import Run, owner, submission_of, unresolved
-from tasks.store import store_take
+from tasks.store import keep_take, store_take
 from tasks.submit import settled_elsewhere, submit_shot
 from tasks.wait import Wakeups, listen, wait_for
 
@@ -150,6 +150,8 @@ async def _shoot(shooting: _Shooting, shot: PlannedShot) -> Outcome:
     if decision.action is Action.HELD and decision.intent is not None:
         return _held(shot, decision.intent)
     if decision.action is Action.REUSE and decision.intent is not None:
+        if not await asyncio.to_thread(keep_take, production, decision.intent):
+            return _lost(shot, decision.intent)
         return outcome_of(shot, await shooting.steps.reuse(shot, decision.intent), decision.note)
     _tell(shooting, shot, "queued")
     shot, intent, note = await _made_by_any(shooting, shot)
@@ -157,6 +159,15 @@ async def _shoot(shooting: _Shooting, shot: PlannedShot) -> Outcome:
         _tell(shooting, shot, "store")
         intent = await shooting.steps.store(production, intent)
     return outcome_of(shot, production.ledger.get(intent.intent_id), note)
+
+
+def _lost(shot: PlannedShot, intent: Intent) -> Outcome:
+    """A take that was delivered once and is not in the store as it was: nothing is bought for it unasked."""
+    place = intent.artifact.path if intent.artifact else ""
+    note = f"{place} is gone from the store, or no longer what was delivered: put it back, or raise `take:` for another"
+    if shot.caps.paid:
+        return Outcome(shot, "held", intent, note, ExitCode.MONEY_NEEDS_A_PERSON)
+    return Outcome(shot, "failed", intent, note, ExitCode.SOME_FAILED)
 
 
 def _held(shot: PlannedShot, intent: Intent) -> Outcome:

@@ -10,7 +10,7 @@ from tasks.errors import Refused
 from tasks.estimate import Plan
 from tasks.ledger import Cap, Ledger
 
-__all__ = ["Approval", "NeedsApproval", "Wish", "changes_between", "gate"]
+__all__ = ["Approval", "NeedsApproval", "Wish", "cap_warnings", "changes_between", "gate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,17 @@ def _total(plan: Plan, unit: str) -> Decimal | None:
         return plan.usd
     others = [money for money in plan.by_unit.values() if money.unit != unit and money.micros]
     return None if others else plan.by_unit.get(unit, Money(0, unit)).amount
+
+
+def cap_warnings(plan: Plan, ledger: Ledger) -> tuple[str, ...]:
+    """What a render of this plan would be refused for, said while it is only a plan."""
+    if plan.free:
+        return ()
+    try:
+        _within_caps(plan, ledger, None)
+    except Refused as error:
+        return (f"{error}: a render would be refused",)
+    return ()
 
 
 def _within_caps(plan: Plan, ledger: Ledger, max_cost: Money | None) -> None:

@@ -14,7 +14,7 @@ from tasks.production import Production
 from tasks.report import Row, RunReport, totals
 from tasks.rows import Action as RowAction
 from tasks.rows import State
-from tasks.store import clip_cache
+from tasks.store import clip_cache, fetch_take
 
 __all__ = ["Outcome", "outcome_of", "report_of"]
 
@@ -75,6 +75,11 @@ def outcome_of(shot: PlannedShot, intent: Intent, note: str = "") -> Outcome:
 def _reason(intent: Intent, state: State) -> str:
     if state == "stored":
         return f"suspect: {intent.artifact.suspect}" if intent.artifact and intent.artifact.suspect else ""
+    if intent.state is IntentState.FAILED_UNSETTLED:
+        said = intent.reason or "failed"
+        return (
+            f"{said}; whether it was billed is not known, {intent.reserved} stay reserved: `rushes collect` asks again"
+        )
     return intent.reason or ""
 
 
@@ -91,7 +96,6 @@ _ACTIONS: dict[Action, RowAction] = {
     Action.RESUME: "resume",
     Action.HELD: "skip",
 }
-_OPEN = {IntentState.SUBMITTING, IntentState.SUBMITTED, IntentState.STALLED, IntentState.SUCCEEDED}
 
 
 def report_of(
@@ -120,7 +124,8 @@ def _row(production: Production, plan: Plan, outcome: Outcome, run_id: str) -> R
     artifact = intent.artifact if intent else None
     quoted = intent.quote if intent else shot.quote.money
     billed = intent.billed if intent else None
-    open_money = quoted if intent and intent.state in _OPEN else None
+    in_doubt = intent is not None and intent.state is IntentState.IN_DOUBT
+    open_money = intent.reserved if intent and intent.reserved.micros and not in_doubt else None
     return Row(
         run_id=run_id,
         board=plan.board,
@@ -141,14 +146,14 @@ def _row(production: Production, plan: Plan, outcome: Outcome, run_id: str) -> R
         finished_at=intent.finished_at if intent else None,
         wait_s=_waited(outcome),
         sha256=artifact.sha256 if artifact else "",
-        uri=artifact.uri if artifact else "",
+        uri=production.store.uri(artifact.path) if artifact else "",
         note=outcome.note,
         prompt=_prompt(outcome),
         still=shot.checked.stills[shot.request.still].path,
         clip=_clip(production, outcome),
         suspect=artifact.suspect if artifact else "",
         reserved=open_money,
-        in_doubt=quoted if intent and intent.state is IntentState.IN_DOUBT else None,
+        in_doubt=quoted if in_doubt else None,
         intent_id=intent.intent_id if intent else "",
     )
 
@@ -180,7 +185,5 @@ def _clip(production: Production, outcome: Outcome) -> Path | None:
         return None
     cached = clip_cache(production, artifact.sha256)
     if not cached.exists():
-        fetched = cached.with_suffix(".part")
-        production.store.fetch(artifact.path, fetched)
-        fetched.replace(cached)
+        return cached if fetch_take(production, artifact, cached) else None
     return cached

@@ -90,8 +90,20 @@ class Settings(BaseSettings):
 
     @property
     def ledger_url(self) -> str:
-        """The ledger's SQLAlchemy URL."""
-        return self.ledger or f"sqlite:///{self.home.absolute() / 'ledger.db'}"
+        """The ledger's SQLAlchemy URL.
+
+        Raises:
+            SetupProblem: for a relative SQLite path: it would name another, empty ledger in every folder.
+        """
+        if self.ledger is None:
+            return f"sqlite:///{self.home.absolute() / 'ledger.db'}"
+        scheme, _, path = self.ledger.partition(":///")
+        if scheme.startswith("sqlite") and path and path != ":memory:" and not Path(path).is_absolute():
+            raise SetupProblem(
+                f"RUSHES_LEDGER names {path} relative to the current folder, so each folder would have a ledger of its own",
+                f"Write the whole path, like sqlite:///{Path(path).absolute()}.",
+            )
+        return self.ledger
 
     def account(self, provider: str) -> Account:
         """How `provider` is reached with these settings."""

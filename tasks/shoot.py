@@ -1,12 +1,13 @@
 """Shoot: one planned shot from its reservation to its stored take, as plain calls that any orchestrator can wrap."""
 
 import asyncio
+import json
 import os
 import socket
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tasks.errors import RushesError, SetupProblem
+from tasks.errors import Refused, RushesError, SetupProblem
 from tasks.estimate import Action, Plan, PlannedShot, semantics_json
 from tasks.gate import Approval
 from tasks.ledger import Cap, Order
@@ -19,6 +20,7 @@ from tasks.submit import Submission
 
 __all__ = ["Run", "check_ready", "media_of", "owner", "submission_of", "unresolved"]
 
+RECEIPT_MAX = 1 << 20
 URL_LIFE = 24 * 3600  # seconds: longer than any queue that was seen
 
 
@@ -95,6 +97,7 @@ def check_ready(production: Production, plan: Plan) -> None:
 
     Raises:
         SetupProblem: naming the settings that are missing.
+        Refused: where the store holds takes that this ledger knows nothing of.
     """
     for shot in plan.shots:
         if shot.decision.action is not Action.CREATE or not shot.caps.paid:
@@ -108,6 +111,42 @@ def check_ready(production: Production, plan: Plan) -> None:
         raise SetupProblem(
             f"the store cannot be used: {'; '.join(problems)}", "Nothing was bought; `rushes doctor` tells more."
         )
+    _check_receipts(production, plan)
+
+
+def _check_receipts(production: Production, plan: Plan) -> None:
+    """Hold what is to be bought against the receipts in the store: a ledger that knows less than the store is the wrong one.
+
+    Raises:
+        Refused: where a take of the very same content is there, and this ledger has never heard of it.
+    """
+    wanted = {shot.key: shot for shot in plan.shots if shot.caps.paid and shot.decision.action is Action.CREATE}
+    if not wanted:
+        return
+    for path in production.store.list(f"{plan.board}/shots"):
+        shot = wanted.get(_key_of_receipt(production, path)) if path.endswith(".json") else None
+        if shot is not None and not _has_take(production, shot.key):
+            raise Refused(
+                f"{shot.request.shot}: the store holds this very take already ({path.removesuffix('.json')}.mp4), "
+                "but the ledger has no record of buying it",
+                "Use the RUSHES_HOME and RUSHES_LEDGER that bought it, or raise `take:` to buy another.",
+            )
+
+
+def _key_of_receipt(production: Production, path: str) -> str:
+    """The shot key that a receipt names; "" for a file that is no receipt of ours."""
+    try:
+        receipt = json.loads(production.store.read(path, limit=RECEIPT_MAX))
+    except ValueError:
+        return ""
+    key = receipt.get("shot_key") if isinstance(receipt, dict) else None
+    return key if isinstance(key, str) else ""
+
+
+def _has_take(production: Production, key: str) -> bool:
+    """Another run may have bought it since the plan was made."""
+    known = production.ledger.find(key)
+    return known is not None and known.artifact is not None
 
 
 def unresolved(error: RushesError) -> str:

@@ -4,6 +4,7 @@ A clip that differs from its order is kept, flagged `suspect` and never bought a
 """
 
 import asyncio
+import hashlib
 import json
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,11 +18,12 @@ from tasks.production import Production
 from tasks.providers.interface import Snapshot, State
 from tasks.rows import without_secrets
 from tasks.settle import charged
+from tasks.storage import Missing
 from tasks.studio.errors import ClipUnreadable
 from tasks.studio.probe import Probe, probe_clip
 from tasks.wait import poll_once
 
-__all__ = ["Ordered", "clip_cache", "differences", "store_take"]
+__all__ = ["Ordered", "clip_cache", "differences", "fetch_take", "keep_take", "store_take"]
 
 MAX_CLIP_BYTES = 512 << 20  # fifteen seconds of 4K at 100 Mbit/s are under 200 MB
 FETCHES = 3
@@ -130,6 +132,41 @@ async def _publish(production: Production, intent: Intent, clip: Path, fetched: 
 def clip_cache(production: Production, sha256: str) -> Path:
     """Where this machine keeps a verified copy of a clip, for the reel."""
     return production.cache("cache", "clips") / f"{sha256}.mp4"
+
+
+def fetch_take(production: Production, artifact: Artifact, to: Path) -> bool:
+    """Copy the take from the store to `to`, if its very bytes are there."""
+    fetched = to.with_name(f"{to.stem}-{production.rng.new_id()[-8:]}.part")
+    try:
+        production.store.fetch(artifact.path, fetched)
+        with fetched.open("rb") as stream:
+            whole = hashlib.file_digest(stream, "sha256").hexdigest() == artifact.sha256
+        if whole:
+            fetched.replace(to)
+    except Missing:
+        return False
+    finally:
+        fetched.unlink(missing_ok=True)
+    return whole
+
+
+def keep_take(production: Production, intent: Intent) -> bool:
+    """Whether the take of a finished intent is in the store; one that is gone is put back from this machine's copy.
+
+    Its size is looked at, not its bytes: a reuse should not read every film again.
+    """
+    artifact = intent.artifact
+    if artifact is None:
+        return False
+    size = production.store.size(artifact.path)
+    if size is not None:
+        return size == artifact.size
+    copy = clip_cache(production, artifact.sha256)
+    if not copy.exists():
+        return False
+    production.store.put_once(copy, artifact.path, content_type="video/mp4")
+    write_receipt(production, intent)
+    return True
 
 
 def take_path(intent: Intent, suffix: str = ".mp4") -> str:
