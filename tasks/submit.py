@@ -5,6 +5,7 @@ Points K1 to K14 of the protocol are named where they happen; a crash at any of 
 
 import asyncio
 import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Coroutine, Mapping
@@ -28,12 +29,14 @@ from tasks.ledger import (
 )
 from tasks.production import Production
 from tasks.providers.interface import Accepted, Failure, Handle, Kind, Media, Provider, Reply, Request, Snapshot, State
+from tasks.wait import apply, poll_once
 
 __all__ = ["Submission", "settled_elsewhere", "submit_shot"]
 
 RESENDS = 3
 RETRY_AFTER = (1.0, 900.0)
 SLOT_WAIT = 1.0
+ASK_EVERY = 10  # tries for a slot between two questions after the jobs that hold them
 LONGEST_HOLD = 20.0  # seconds that a reservation is held for a resend; a longer wait gives the money back first
 CONCURRENCY_PAUSE = (30.0, 90.0)  # slots free in minutes
 QUEUE_TRIES = 20
@@ -84,7 +87,7 @@ async def _attempt(
     production: Production, order: Order, request: Request, auth: str | None
 ) -> tuple[Intent, float | None]:
     """Reserve and send once; with seconds to wait where the provider's queue is full and nothing was accepted."""
-    while True:
+    for tries in itertools.count():
         production.hooks("K2")
         match production.ledger.reserve(order):
             case Reserved(intent):
@@ -94,6 +97,8 @@ async def _attempt(
                 return await settled_elsewhere(production, intent), None
             case Full():
                 _may_free(production, order)
+                if tries % ASK_EVERY == 0:
+                    await _ask_holders(production, order)
                 await production.clock.sleep(production.rng.uniform(SLOT_WAIT, 2 * SLOT_WAIT))
             case Edited(intent):
                 raise Refused(
@@ -106,6 +111,18 @@ async def _attempt(
                 raise Refused(f"{order.provider}: {reason}", "See `rushes doubts` and `rushes doctor`.")
             case outcome:
                 assert_never(outcome)
+    raise AssertionError("counting never ends")
+
+
+async def _ask_holders(production: Production, order: Order) -> None:
+    """Ask after the jobs of other runs that hold the slots: nobody may be waiting for them any more.
+
+    A job that has ended gives its slot back; its result is fetched by its own run, or by `rushes collect`.
+    """
+    production.watcher.shot(order.shot, "waiting for a slot")
+    for intent in production.ledger.intents(provider=order.provider, states={IntentState.SUBMITTED}):
+        if intent.account == order.account and intent.run_id != order.run_id:
+            apply(production, intent, await poll_once(production, intent))
 
 
 async def settled_elsewhere(production: Production, intent: Intent) -> Intent:

@@ -1,12 +1,16 @@
 """What a newcomer ran into: ledgers that know less than the store, lost takes, money left unsaid, errors without words."""
 
+import asyncio
 import shutil
 from pathlib import Path
 
 import pytest
 
 from flows.plan import Ask, make_plan
+from flows.shooting import PlainSteps, shoot
 from tasks.errors import Refused
+from tasks.gate import Approval, Wish, gate
+from tasks.ledger import IntentState
 from tasks.shoot import check_ready
 from tests.fixtures.command import ROOT, Installation
 from tests.fixtures.till import till
@@ -103,3 +107,21 @@ def test_a_prefect_server_that_is_not_there_is_a_set_up_problem(tmp_path: Path) 
     assert printed.code == 7, printed.err
     assert "unset PREFECT_API_URL" in printed.err
     assert "Traceback" not in printed.err
+
+
+async def test_a_run_does_not_starve_behind_jobs_that_nobody_waits_for(tmp_path: Path) -> None:
+    """An interrupted run's job holds the only slot and is done at the provider: the next run asks after it and goes on."""
+    with till(tmp_path, more={"SHORTAPI_MAX_IN_FLIGHT": "1"}) as here:
+        async with here.open() as production:
+            plan = await make_plan(production, Ask(str(here.board())))
+            approval = gate(plan, production.ledger, Wish(yes=True))
+            assert isinstance(approval, Approval)
+            waiting = asyncio.create_task(shoot(production, plan, approval, PlainSteps()))
+            while not production.ledger.intents(states={IntentState.SUBMITTED}):  # noqa: ASYNC110 - a row sets no event
+                await asyncio.sleep(0.01)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        other = here.board(prompt="Pan left").read_text().replace("code: TILL", "code: OTHER")
+        report = await asyncio.wait_for(here.render(here.board(other)), 60)
+        assert len(here.truth.creates) == 2
+    assert [row.state for row in report.rows] == ["stored"]
