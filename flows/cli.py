@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import json
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from flows.interruption import term_like_ctrl_c
 from specs.errors import SpecError
 from specs.money import Money, MoneyError
 from tasks.errors import RushesError
@@ -45,7 +47,8 @@ Providers = Annotated[
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The console script; leaves with the contract's exit code."""
-    sys.exit(run(argv))
+    with term_like_ctrl_c():
+        sys.exit(run(argv))
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -58,9 +61,9 @@ def run(argv: Sequence[str] | None = None) -> int:
         return _fail_spec(as_json, error)
     except BrokenPipeError:
         return ExitCode.OK
-    except KeyboardInterrupt:
-        hint = "What is done is kept; the same command goes on from here."
-        return _fail(as_json, ExitCode.INTERRUPTED, "interrupted", hint)
+    except KeyboardInterrupt as stopped:
+        again = f"What is done is kept; `{shlex.join(['rushes', *words])}` goes on from here and buys nothing twice."
+        return _fail(as_json, ExitCode.INTERRUPTED, "interrupted", "\n  ".join(filter(None, [str(stopped), again])))
     except Exception as error:  # noqa: BLE001 - the last exit: nothing may leave without its exit code
         return _fail(as_json, *_told(error))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -12,6 +13,7 @@ from prefect.states import Completed, Failed
 
 from flows import steps
 from flows.approval import ask_person, judged
+from flows.interruption import term_like_ctrl_c
 from flows.parameters import Digest, MaxCost, Providers, Retakes, Spec, Yes
 from flows.plan import Ask, LoadedBoard, load_board, make_plan, plan_json
 from flows.prefect_settings import in_deployment, load_settings
@@ -48,7 +50,8 @@ async def render(
     Above the board's `auto_approve` the run suspends with its plan and waits for a person's decision.
     """
     ask = Ask(spec, tuple(provider), retakes)
-    return await said(render_ask(ask, Wish(_usd(max_cost), yes, approve or None)))
+    with nullcontext() if in_deployment() else term_like_ctrl_c():
+        return await said(render_ask(ask, Wish(_usd(max_cost), yes, approve or None)))
 
 
 def _usd(text: str) -> Money | None:

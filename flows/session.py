@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from flows.interruption import goes_on
 from flows.plan import Ask, make_plan, plan_json, saved_plan, spec_text
 from flows.terminal import LiveWatcher, PlainWatcher, console, print_plan
 from tasks.errors import Refused, SetupProblem
@@ -52,7 +53,10 @@ def render_spec(
     """
     session = _open(spec, Ask(spec, providers, retakes or {}), wish, out, as_json=as_json)
     session = replace(session, wish=asyncio.run(_approved(session)))
-    document = _run_flow(session)
+    try:
+        document = _run_flow(session)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(goes_on()) from None
     if as_json:
         print(json.dumps(document, indent=2))
     _summary(document, out)
@@ -108,6 +112,9 @@ def _asked(session: _Session, plan: Plan, approval: NeedsApproval) -> Wish:
 def _run_flow(session: _Session) -> dict[str, Any]:
     """Run the flow here; Prefect's own lines share the console with the progress display."""
     calm_prefect()
+    from prefect import tags
+    from prefect.exceptions import TerminationSignal
+
     from flows.render import WATCHER, render
 
     # How the run ended is said below, in words; Prefect's own line about it would come between.
@@ -118,10 +125,12 @@ def _run_flow(session: _Session) -> dict[str, Any]:
     live: AbstractContextManager[Watcher] = (
         LiveWatcher(words) if words.is_terminal else nullcontext(PlainWatcher(words))
     )
-    with live as watcher:
+    with live as watcher, tags("rushes"):
         WATCHER.set(watcher)
         try:
             state = asyncio.run(_call(render, session))
+        except TerminationSignal:
+            raise KeyboardInterrupt from None
         except RuntimeError as error:
             # Prefect's own words; it has no exception type for them.
             if not str(error).startswith(("Failed to reach API", "Timed out while attempting to connect")):
