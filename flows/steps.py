@@ -37,9 +37,9 @@ _NAMES = {
 }
 
 
-def _transient(_task: object, _run: object, state: "State[Any]") -> bool:
+async def _transient(_task: object, _run: object, state: "State[Any]") -> bool:
     """Prefect retries only what is certain to have had no effect."""
-    return isinstance(state.result(raise_on_failure=False), Transient)
+    return isinstance(await state.aresult(raise_on_failure=False), Transient)
 
 
 def _shown(intent: Intent) -> "Intent | State[Intent]":
