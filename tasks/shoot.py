@@ -18,7 +18,7 @@ from tasks.stills import Still
 from tasks.stills.outgoing import outgoing
 from tasks.submit import Submission
 
-__all__ = ["Run", "check_ready", "media_of", "owner", "submission_of", "unresolved"]
+__all__ = ["Run", "check_ready", "media_of", "order_of", "owner", "submission_of", "unresolved"]
 
 RECEIPT_MAX = 1 << 20
 URL_LIFE = 24 * 3600  # seconds: longer than any queue that was seen
@@ -60,10 +60,15 @@ async def _published(production: Production, shot: PlannedShot, still: Still) ->
 
 
 async def submission_of(production: Production, run: Run, shot: PlannedShot) -> Submission:
-    """The order for one shot: what is asked, by whom, at which price and under which caps."""
+    """The order for one shot with its stills where the provider can fetch them."""
+    return Submission(order_of(production, run, shot), shot.request, await media_of(production, shot))
+
+
+def order_of(production: Production, run: Run, shot: PlannedShot) -> Order:
+    """What is asked, by whom, at which price and under which caps."""
     account = production.account(shot.provider)
     unit = shot.quote.money.unit
-    order = Order(
+    return Order(
         run_id=run.run_id,
         board=run.board,
         shot=shot.request.shot,
@@ -89,7 +94,6 @@ async def submission_of(production: Production, run: Run, shot: PlannedShot) -> 
         owner=run.owner,
         token_hash="",
     )
-    return Submission(order, shot.request, await media_of(production, shot))
 
 
 def check_ready(production: Production, plan: Plan) -> None:
