@@ -201,13 +201,14 @@ def plan(
 
 async def _planned(ask: Any) -> "Plan":
     from flows.plan import make_plan
-    from tasks.gate import cap_warnings
+    from tasks.gate import money_warnings
     from tasks.production import Production
     from tasks.settings import Settings
 
-    async with Production.open(Settings.load()) as production:
+    settings = Settings.load()
+    async with Production.open(settings) as production:
         made = await make_plan(production, ask)
-        return replace(made, warnings=(*made.warnings, *cap_warnings(made, production.ledger)))
+        return replace(made, warnings=(*made.warnings, *money_warnings(made, production.ledger, settings)))
 
 
 @app.command
@@ -294,20 +295,20 @@ def collect(*, as_json: Json = False) -> int:
 
 @app.command
 def doubts(*, as_json: Json = False) -> int:
-    """List what only a person can settle, with the money at stake.
+    """List what only a person can settle: unknown outcomes and bills far above their quotes, with the money at stake.
 
     Example: rushes doubts
     """
-    from flows.doubts import doubt_json, doubt_lines, doubts_now
+    from flows.doubts import needs_person, question_json, question_lines, questions_now
     from tasks.settings import Settings
 
-    found = doubts_now(Settings.load())
+    found = questions_now(Settings.load())
     if as_json:
-        _print_json(doubt_json(found))
+        _print_json(question_json(found))
     out = _people(as_json)
-    for line in doubt_lines(found):
+    for line in question_lines(found):
         out.print(line, markup=False, soft_wrap=True)
-    return int(ExitCode.MONEY_NEEDS_A_PERSON if found else ExitCode.OK)
+    return int(ExitCode.MONEY_NEEDS_A_PERSON if any(map(needs_person, found)) else ExitCode.OK)
 
 
 @app.command
@@ -318,21 +319,23 @@ def resolve(
     job_id: Annotated[str | None, Parameter(help="The job that was created after all; confirmed by a query.")] = None,
     absent: Annotated[bool, Parameter(negative="", help="It was never created: you looked at the dashboard.")] = False,
     write_off: Annotated[bool, Parameter(negative="", help="Give it up and count it as paid in full.")] = False,
+    billed: Annotated[str | None, Parameter(help="What the provider's own account says it cost: 0.56, or 0.")] = None,
     why: Annotated[str, Parameter(help="The evidence or reason; recorded.")] = "",
     as_json: Json = False,
 ) -> int:
-    """Settle one intent in doubt by a person's recorded decision.
+    """Settle one open question about money by a person's recorded decision.
 
     Example: rushes resolve 01JD... --job-id 550e8400-e29b --why "seen on the dashboard"
     """
-    from flows.doubts import Decision, doubt_json, resolve_now
+    from flows.doubts import ONE_OF, Decision, question_json, resolve_now
 
-    if sum((job_id is not None, absent, write_off)) != 1:
-        raise CycloptsError(msg="say exactly one of --job-id ID, --absent, --write-off")
-    settled = asyncio.run(resolve_now(Decision(intent, why, job_id, absent, write_off)))
+    if sum((job_id is not None, absent, write_off, billed is not None)) != 1:
+        raise CycloptsError(msg=f"say {ONE_OF}")
+    out = _people(as_json)
+    decision = Decision(intent, why, job_id, absent, write_off, billed)
+    settled = asyncio.run(resolve_now(decision, lambda line: out.print(line, markup=False, soft_wrap=True)))
     if as_json:
-        _print_json(doubt_json([settled])[0])
-    _people(as_json).print(f"{settled.intent_id} is {settled.state}", markup=False, soft_wrap=True)
+        _print_json(question_json([settled])[0])
     return 0
 
 

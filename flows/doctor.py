@@ -131,7 +131,16 @@ async def _providers(production: Production) -> AsyncIterator[Finding]:
         except SetupProblem as error:
             yield Finding(name, f"no key: {error.hint} Boards that name it cannot be bought")
             continue
-        yield await _reached(production, name)
+        yield _stopped(production, name) or await _reached(production, name)
+
+
+def _stopped(production: Production, name: str) -> Finding | None:
+    """A bill far above its quote, which stops buying until a person has looked at it."""
+    breaker = production.ledger.breaker_state(name, production.account(name).name)
+    if breaker is None or breaker.kind != "money":
+        return None
+    cure = "`rushes doubts` names the bill, `rushes resolve INTENT --billed AMOUNT` confirms it."
+    return Finding(name, "", f"nothing is bought there unasked: {breaker.reason}", cure)
 
 
 async def _reached(production: Production, name: str) -> Finding:

@@ -1,32 +1,47 @@
 """Doubts: what only a person can settle, and the decisions that settle it. Each records who, when, why and the evidence."""
 
 import getpass
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from specs.money import Money
 from tasks.errors import Refused, SetupProblem
-from tasks.ledger import Intent
+from tasks.ledger import Intent, IntentState, Ledger
 from tasks.production import Production, open_ledger
 from tasks.settings import Settings
 from tasks.shoot import owner
 from tasks.submit import confirms
 
-__all__ = ["Decision", "doubt_json", "doubt_lines", "doubts_now", "resolve", "resolve_now"]
+__all__ = [
+    "Decision",
+    "needs_person",
+    "open_questions",
+    "question_json",
+    "question_lines",
+    "questions_now",
+    "resolve",
+    "resolve_now",
+]
 
 HORIZON = 60 * 60 + 60.0
 """Seconds after which "absent" may be said: no callback of a create that did arrive can still be under way by then."""
+ONE_OF = "exactly one of --job-id ID, --absent, --write-off, --billed AMOUNT"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person says of an intent in doubt: exactly one of the three, with the reason."""
+    """What a person says of an intent: exactly one of the four, with the reason.
+
+    `billed` is what the provider's own account says the job cost, as text: an amount in the intent's unit.
+    """
 
     intent_id: str
     why: str
     job_id: str | None = None
     absent: bool = False
     write_off: bool = False
+    billed: str | None = None
 
     @property
     def reason(self) -> str:
@@ -35,19 +50,33 @@ class Decision:
             return self.why
         if self.absent:
             return "a person looked at the provider's list of jobs and did not find it"
+        if self.billed is not None:
+            return "a person read it in the provider's own account"
         return "given up by a person" if self.write_off else "named by a person, confirmed by a query"
 
     def check(self) -> None:
         """Refuse none or several decisions at once.
 
         Raises:
-            Refused: naming the three.
+            Refused: naming the four.
         """
-        if sum((self.job_id is not None, self.absent, self.write_off)) != 1:
-            raise Refused("say exactly one of --job-id ID, --absent, --write-off")
+        if sum((self.job_id is not None, self.absent, self.write_off, self.billed is not None)) != 1:
+            raise Refused(f"say {ONE_OF}")
 
 
-def doubt_json(intents: Sequence[Intent]) -> list[dict[str, Any]]:
+def open_questions(ledger: Ledger) -> list[Intent]:
+    """Outcomes that are unknown, bills far above their quotes, and failures of which nobody knows whether they were billed."""
+    failed = ledger.intents(states={IntentState.FAILED_UNSETTLED})
+    asked = [*ledger.doubts(), *ledger.unconfirmed_bills(), *failed]
+    return list({intent.intent_id: intent for intent in asked}.values())
+
+
+def needs_person(intent: Intent) -> bool:
+    """Whether nothing but a person settles it: an unsettled failure counts as spent in full by itself after a day."""
+    return intent.state is not IntentState.FAILED_UNSETTLED
+
+
+def question_json(intents: Sequence[Intent]) -> list[dict[str, Any]]:
     """What `doubts --json` prints: the intents with the money at stake."""
     return [
         {
@@ -58,41 +87,82 @@ def doubt_json(intents: Sequence[Intent]) -> list[dict[str, Any]]:
             "take": intent.take,
             "provider": intent.provider,
             "reserved": intent.reserved.text,
+            "quoted": intent.quote.text,
+            "billed": intent.billed.text if intent.billed else None,
             "unit": intent.quote.unit,
             "job_id": intent.job_id,
-            "reason": intent.doubt_reason or intent.reason,
+            "reason": _why(intent),
             "since": intent.updated_at.isoformat(),
         }
         for intent in intents
     ]
 
 
-def doubt_lines(intents: Sequence[Intent]) -> Iterator[str]:
-    """What people read: each intent, the money it holds, why, and what can be said of it."""
-    for intent in intents:
-        reason = intent.doubt_reason or intent.reason
-        what = f"{intent.board} {intent.shot} TK{intent.take:02d}"
-        yield f"{intent.intent_id}  {what}  {intent.state}  {intent.reserved} reserved at {intent.provider}: {reason}"
-    if intents:
+def question_lines(intents: Sequence[Intent]) -> Iterator[str]:
+    """What people read: each intent, the money at stake, why, and what can be said of it."""
+    yield from map(_line, intents)
+    if any(intent.state is IntentState.IN_DOUBT for intent in intents):
         yield "Look at the provider's own list of jobs, then: rushes resolve INTENT --job-id ID | --absent | --write-off"
-    else:
+    if any(intent.state is not IntentState.IN_DOUBT for intent in intents):
+        yield "Look up what the provider's own account says of the job, then: rushes resolve INTENT --billed AMOUNT"
+    if not any(map(needs_person, intents)):
         yield "no doubts"
 
 
-def doubts_now(settings: Settings) -> list[Intent]:
-    """Every doubt of this installation, a create whose process has died under way among them."""
+def _line(intent: Intent) -> str:
+    what = f"{intent.board} {intent.shot} TK{intent.take:02d}"
+    return f"{intent.intent_id}  {what}  {intent.state}  {at_stake(intent)}: {_why(intent)}"
+
+
+def at_stake(intent: Intent) -> str:
+    """The money of an intent, as it stands."""
+    if intent.reserved.micros or intent.billed is None:
+        return f"{intent.reserved} reserved at {intent.provider}"
+    return f"{intent.billed} billed by {intent.provider} for a quote of {intent.quote}"
+
+
+def _why(intent: Intent) -> str:
+    match intent.state:
+        case IntentState.IN_DOUBT:
+            return intent.doubt_reason
+        case IntentState.FAILED_UNSETTLED:
+            return f"{intent.reason or 'failed'}; counted as spent a day after it failed, unless a refund is seen"
+        case _:
+            return intent.reason or "a bill far above its quote stops buying there until a person confirms it"
+
+
+def questions_now(settings: Settings) -> list[Intent]:
+    """Every open question of this installation, a create whose process has died under way among them."""
     ledger = open_ledger(settings)
     try:
         ledger.recover(owner())
-        return ledger.doubts()
+        return open_questions(ledger)
     finally:
         ledger.close()
 
 
-async def resolve_now(decision: Decision) -> Intent:
-    """Resolve with the settings of this installation."""
+async def resolve_now(decision: Decision, say: Callable[[str], None]) -> Intent:
+    """Resolve with the settings of this installation; `say` hears first what is at stake, then what follows."""
+    decision.check()
     async with Production.open(Settings.load()) as production:
-        return await resolve(production, decision)
+        before = production.ledger.get(decision.intent_id)
+        say(f"{before.board} {before.shot} TK{before.take:02d} is {before.state}: {at_stake(before)}")
+        after = await resolve(production, decision)
+        say(f"{after.intent_id} is {after.state}; {_next(after)}")
+        return after
+
+
+def _next(intent: Intent) -> str:
+    """What the person does now."""
+    match intent.state:
+        case IntentState.SUBMITTED | IntentState.STALLED | IntentState.SUCCEEDED | IntentState.RESULT_HELD:
+            return "`rushes collect` fetches its clip"
+        case IntentState.REJECTED:
+            return "the next render buys the shot again"
+        case IntentState.STORED:
+            return "its clip is stored and its bill is settled"
+        case _:
+            return f"{intent.settled} count as spent; `rushes retake` would buy a new take"
 
 
 async def resolve(production: Production, decision: Decision) -> Intent:
@@ -101,22 +171,28 @@ async def resolve(production: Production, decision: Decision) -> Intent:
     Raises:
         Refused: where a guard stands in the way.
         SetupProblem: where a job id cannot be confirmed because the key is missing or the provider does not answer.
+        MoneyError: an amount that is none.
     """
     decision.check()
-    who = getpass.getuser()
-    ledger = production.ledger
+    who, why = getpass.getuser(), decision.reason
+    ledger, intent_id = production.ledger, decision.intent_id
     if decision.write_off:
-        return ledger.write_off(decision.intent_id, who, decision.reason)
+        return ledger.write_off(intent_id, who, why)
     if decision.absent:
-        return ledger.absent(
-            decision.intent_id, who, decision.reason, evidence=decision.reason, horizon_seconds=HORIZON
-        )
-    intent = ledger.get(decision.intent_id)
-    job = decision.job_id or ""
-    confirmed = await confirms(production, intent, job, production.auth(intent.provider))
-    if not confirmed:
+        return ledger.absent(intent_id, who, why, evidence=why, horizon_seconds=HORIZON)
+    if decision.billed is not None:
+        return ledger.settle(intent_id, _amount(decision.billed, ledger.get(intent_id)), why, who)
+    return await _attach(production, ledger.get(intent_id), decision.job_id or "", why)
+
+
+def _amount(text: str, intent: Intent) -> Money:
+    return Money.parse(text) if " " in text.strip() else Money.of(text.strip(), intent.quote.unit)
+
+
+async def _attach(production: Production, intent: Intent, job: str, why: str) -> Intent:
+    if not await confirms(production, intent, job, production.auth(intent.provider)):
         raise SetupProblem(
             f"{intent.provider} does not confirm job {job}",
             "Check the id on the provider's own page, and that the provider can be reached (`rushes doctor`).",
         )
-    return ledger.attach(decision.intent_id, job, who, decision.reason, confirmed=True)
+    return production.ledger.attach(intent.intent_id, job, getpass.getuser(), why, confirmed=True)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +19,7 @@ from flows.terminal import LiveWatcher, PlainWatcher, console, print_plan
 from tasks.errors import Refused, SetupProblem
 from tasks.estimate import Plan
 from tasks.exits import ExitCode
-from tasks.gate import NeedsApproval, Wish, changes_between, gate
+from tasks.gate import NeedsApproval, Wish, changes_between, gate, money_warnings
 from tasks.production import Production, Watcher
 from tasks.settings import Settings, calm_prefect
 from tasks.shoot import check_ready
@@ -79,12 +80,16 @@ async def _approved(session: _Session) -> Wish:
     """The wish with which the flow may start; asks on a terminal where nobody has approved yet."""
     async with Production.open(Settings.load()) as production:
         plan = await make_plan(production, session.ask)
+        warnings = money_warnings(plan, production.ledger, production.settings)
+        plan = replace(plan, warnings=(*plan.warnings, *warnings))
         try:
             approval = gate(plan, production.ledger, session.wish)
         except Refused as error:
             raise _explained(error, session, plan) from None
         check_ready(production, plan)
     if not isinstance(approval, NeedsApproval):
+        for warning in warnings:
+            console(stderr=True).print(Text(f"warning {warning}"), soft_wrap=True)
         return session.wish
     print_plan(plan, console(stderr=True))
     if not sys.stdin.isatty():
@@ -160,14 +165,16 @@ async def _call(render: Any, session: _Session) -> Any:
 def _summary(document: Mapping[str, Any], out: Console) -> None:
     """What became of the board, and where it is."""
     totals = document["totals"]
+    resumed = sum(shot["action"] == "resume" for shot in document["shots"])
     counts = f"{totals['created']} created, {totals['reused']} reused, {totals['failed']} failed"
+    counts += f", {resumed} resumed" if resumed else ""
     money = f"billed {totals['billed_usd']} of {totals['quoted_usd']} USD quoted"
     unsettled = f"reserved {totals['reserved_usd']}, in doubt {totals['in_doubt_usd']}"
     lines = [f"{document['board']}: {len(document['shots'])} shots, {counts}; {money}; {unsettled}"]
     lines += [
         f"  {shot['id']} {shot['state'].replace('_', ' ')}: {shot['note'] or ''}"
         for shot in document["shots"]
-        if shot["state"] != "stored" or (shot["note"] or "").startswith("suspect")
+        if shot["state"] != "stored" or re.search("suspect: |billed .* quoted ", shot["note"] or "")
     ]
     lines += [f"reel    {document['run_uri']}/reel.mp4", f"report  {document['run_uri']}/report.html"]
     if document["exit_code"] == ExitCode.MONEY_NEEDS_A_PERSON:

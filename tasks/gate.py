@@ -9,8 +9,9 @@ from specs.money import USD, Money
 from tasks.errors import Refused
 from tasks.estimate import Plan
 from tasks.ledger import Cap, Ledger
+from tasks.settings import Settings
 
-__all__ = ["Approval", "NeedsApproval", "Wish", "cap_warnings", "changes_between", "gate"]
+__all__ = ["Approval", "NeedsApproval", "Wish", "changes_between", "gate", "money_warnings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +88,28 @@ def _total(plan: Plan, unit: str) -> Decimal | None:
     return None if others else plan.by_unit.get(unit, Money(0, unit)).amount
 
 
-def cap_warnings(plan: Plan, ledger: Ledger) -> tuple[str, ...]:
-    """What a render of this plan would be refused for, said while it is only a plan."""
+def money_warnings(plan: Plan, ledger: Ledger, settings: Settings) -> tuple[str, ...]:
+    """What a render of this plan would be refused for, or go on in spite of, said while it is only a plan."""
     if plan.free:
         return ()
+    warnings = list(_breaker_warnings(plan, ledger, settings))
     try:
         _within_caps(plan, ledger, None)
     except Refused as error:
-        return (f"{error}: a render would be refused",)
-    return ()
+        warnings.append(f"{error}: a render would be refused")
+    return tuple(warnings)
+
+
+def _breaker_warnings(plan: Plan, ledger: Ledger, settings: Settings) -> Iterator[str]:
+    for name in dict.fromkeys(shot.provider for shot in plan.shots if shot.spends.micros):
+        breaker = ledger.breaker_state(name, settings.account(name).name)
+        if breaker is not None and breaker.kind == "money":
+            yield (
+                f"{breaker.reason}: a render that a person approves sends one shot there and goes on once its bill is right; "
+                "`rushes doubts` names the bill, `rushes resolve INTENT --billed AMOUNT` confirms it"
+            )
+        elif breaker is not None:
+            yield f"{name} stopped the last run ({breaker.reason}): a render sends one shot there first"
 
 
 def _within_caps(plan: Plan, ledger: Ledger, max_cost: Money | None) -> None:

@@ -1,16 +1,18 @@
 """What became of each shot of a run, and the run in the plain values of its report."""
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
 from specs.money import USD, Money
 from tasks.estimate import Action, Plan, PlannedShot
 from tasks.exits import ExitCode, worst
+from tasks.failover import refusal_kind
 from tasks.ledger import Intent, IntentState
 from tasks.production import Production
+from tasks.providers.interface import Kind
 from tasks.report import Row, RunReport, totals
 from tasks.rows import Action as RowAction
 from tasks.rows import State
@@ -48,28 +50,25 @@ _EXITS: dict[State, ExitCode] = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One shot at the end of a run; `exit_code` is what this shot alone would make of the run."""
+    """One shot at the end of a run; `exit_code` is what this shot alone would make of the run.
+
+    `overbilled`: its bill is far above its quote, and no person has confirmed it.
+    """
 
     shot: PlannedShot
     state: State
     intent: Intent | None
     note: str
     exit_code: ExitCode
-
-    @property
-    def created(self) -> bool:
-        """Whether this run sent a create for it."""
-        return self.shot.decision.action is Action.CREATE and self.intent is not None
+    overbilled: bool = False
 
 
 def outcome_of(shot: PlannedShot, intent: Intent, note: str = "") -> Outcome:
-    """Read the outcome from the intent; a bill above the quote needs a person even where the take is stored."""
+    """Read the outcome from the intent."""
     given_up = intent.state is IntentState.SUPERSEDED and intent.artifact is None
     state = "failed" if given_up else _STATES[intent.state]
-    overbilled = _overbilled(intent)
-    words = [note, intent.doubt_reason if state == "in_doubt" else "", _reason(intent, state), overbilled]
-    exit_code = ExitCode.MONEY_NEEDS_A_PERSON if overbilled else _EXITS[state]
-    return Outcome(shot, state, intent, "; ".join(word for word in words if word), exit_code)
+    words = [note, intent.doubt_reason if state == "in_doubt" else "", _reason(intent, state)]
+    return Outcome(shot, state, intent, "; ".join(word for word in words if word), _EXITS[state])
 
 
 def _reason(intent: Intent, state: State) -> str:
@@ -83,11 +82,28 @@ def _reason(intent: Intent, state: State) -> str:
     return intent.reason or ""
 
 
-def _overbilled(intent: Intent) -> str:
-    billed = intent.billed
-    if billed is None or billed.micros * 4 <= intent.quote.micros * 5:
-        return ""
-    return f"billed {billed}, quoted {intent.quote}"
+_SET_UP = {Kind.AUTH, Kind.TRANSIENT}
+"""Refusals that say nothing of the shot: a key that is not taken, a provider that cannot be reached."""
+
+
+def _held_against_set_up(production: Production, outcomes: Sequence[Outcome], run_id: str) -> Iterator[Outcome]:
+    for one in outcomes:
+        intent = one.intent
+        ours = intent is not None and intent.state is IntentState.REJECTED and intent.run_id == run_id
+        kind = refusal_kind(production.ledger.events(intent.intent_id)) if ours and intent else None
+        yield replace(one, exit_code=ExitCode.SET_UP) if kind in _SET_UP else one
+
+
+def _held_against_bills(outcomes: Sequence[Outcome], unconfirmed: Mapping[str, Intent]) -> Iterator[Outcome]:
+    """A bill far above its quote needs a person even where the take is stored."""
+    for one in outcomes:
+        intent = unconfirmed.get(one.intent.intent_id) if one.intent else None
+        if intent is None:
+            yield one
+            continue
+        billed = f"billed {intent.billed or intent.amount}, quoted {intent.quote}"
+        note = "; ".join(filter(None, [one.note, billed]))
+        yield replace(one, note=note, exit_code=ExitCode.MONEY_NEEDS_A_PERSON, overbilled=True)
 
 
 _ACTIONS: dict[Action, RowAction] = {
@@ -102,6 +118,8 @@ def report_of(
     production: Production, plan: Plan, outcomes: Sequence[Outcome], *, run_id: str, started_at: dt.datetime
 ) -> RunReport:
     """The run in plain values, from the ledger's facts."""
+    unconfirmed = {intent.intent_id: intent for intent in production.ledger.unconfirmed_bills()}
+    outcomes = list(_held_against_set_up(production, [*_held_against_bills(outcomes, unconfirmed)], run_id))
     rows = tuple(_row(production, plan, one, run_id) for one in outcomes)
     return RunReport(
         run_id=run_id,
@@ -136,7 +154,7 @@ def _row(production: Production, plan: Plan, outcome: Outcome, run_id: str) -> R
         mode=shot.request.mode,
         audio=shot.request.audio,
         seconds=shot.request.duration,
-        action=_ACTIONS[shot.decision.action] if intent else "skip",
+        action=_action(outcome, run_id),
         state=outcome.state,
         quoted=quoted,
         billed=billed,
@@ -155,7 +173,18 @@ def _row(production: Production, plan: Plan, outcome: Outcome, run_id: str) -> R
         reserved=open_money,
         in_doubt=quoted if in_doubt else None,
         intent_id=intent.intent_id if intent else "",
+        overbilled=outcome.overbilled,
     )
+
+
+def _action(outcome: Outcome, run_id: str) -> RowAction:
+    """What this run did about the shot; a purchase that another run made meanwhile was only waited for."""
+    intent, planned = outcome.intent, outcome.shot.decision.action
+    if intent is None:
+        return "skip"
+    if planned is Action.CREATE and intent.run_id != run_id:
+        return "resume"
+    return _ACTIONS[planned]
 
 
 def _usd(production: Production, money: Money, provider: str) -> Decimal | None:

@@ -39,7 +39,7 @@ class Row:
 
     `seconds` is the length that was ordered, `usd` what the row's bill (else its quote) is worth, None without a rate.
     `reserved` and `in_doubt` are still open for this row; `still` and `clip` are verified local copies; `suspect` says
-    why a delivered clip is not what was ordered, empty when it is.
+    why a delivered clip is not what was ordered, empty when it is; `overbilled` asks a person to confirm its bill.
     """
 
     run_id: str
@@ -70,6 +70,7 @@ class Row:
     reserved: Money | None = None
     in_doubt: Money | None = None
     intent_id: str = ""
+    overbilled: bool = False
 
     @property
     def unit(self) -> str:

@@ -31,6 +31,17 @@ def _money(value: object) -> object:
     return value
 
 
+def _key(value: object) -> object:
+    """A key as it was pasted: blanks around it are dropped, and nothing but blanks is no key."""
+    if not isinstance(value, str):
+        return value
+    key = value.strip()
+    if any(not "!" <= one <= "~" for one in key):
+        raise ValueError("a key is one word of plain ASCII; this one holds a blank, a line break or another character")
+    return key or None
+
+
+Key = Annotated[SecretStr | None, BeforeValidator(_key)]
 UsdCap = Annotated[Money | None, NoDecode, BeforeValidator(_money)]
 
 
@@ -60,12 +71,14 @@ class Settings(BaseSettings):
     day_cap: UsdCap = Field(None, validation_alias="RUSHES_DAY_CAP")
     month_cap: UsdCap = Field(None, validation_alias="RUSHES_MONTH_CAP")
     poll_seconds: float | None = Field(None, validation_alias="RUSHES_POLL_SECONDS", gt=0, le=3600)
+    part_shots: int = Field(50, validation_alias="RUSHES_PART_SHOTS", ge=1, le=10_000)
+    notify: str | None = Field(None, validation_alias="RUSHES_NOTIFY")
     publish: str | None = Field(None, validation_alias="RUSHES_PUBLISH")
     publish_base: str | None = Field(None, validation_alias="RUSHES_PUBLISH_BASE")
     allow_private_urls: bool = Field(default=False, validation_alias="RUSHES_ALLOW_PRIVATE_URLS")
-    shortapi_key: SecretStr | None = Field(None, validation_alias="SHORTAPI_KEY")
+    shortapi_key: Key = Field(None, validation_alias="SHORTAPI_KEY")
     shortapi_base_url: str = Field("https://api.shortapi.ai", validation_alias="SHORTAPI_BASE_URL")
-    sjinn_api_key: SecretStr | None = Field(None, validation_alias="SJINN_API_KEY")
+    sjinn_api_key: Key = Field(None, validation_alias="SJINN_API_KEY")
     sjinn_base_url: str = Field("https://sjinn.ai", validation_alias="SJINN_BASE_URL")
     sjinn_usd_per_credit: Decimal | None = Field(None, validation_alias="SJINN_USD_PER_CREDIT", gt=0, le=1)
     animatic_max_in_flight: int | None = Field(None, validation_alias="ANIMATIC_MAX_IN_FLIGHT", ge=1, le=10_000)
@@ -138,8 +151,15 @@ def _alias(name: str) -> str:
 
 
 def _unreadable(error: ValidationError) -> tuple[str, str]:
-    problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False))
+    problems = "; ".join(
+        f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}"
+        for one in error.errors(include_input=False)
+    )
     return f"a setting cannot be used: {problems}", "Mend it in the environment or in .env, then run `rushes doctor`."
+
+
+HEARTBEAT = "30"
+"""Seconds between a run's heartbeats, the least that Prefect takes; its own 180 would let a dead run seem alive for ten minutes."""
 
 
 def calm_prefect() -> None:
@@ -153,6 +173,7 @@ def calm_prefect() -> None:
         "DO_NOT_TRACK": "1",
         "PREFECT_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": HEARTBEAT,
         # A fresh database is migrated first: 8 to 17 s on a quiet machine, and the default of 20 s is soon over.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     }.items():
@@ -178,7 +199,12 @@ _BATCHED = {
 
 def prefect_server_environment(api_url: str) -> dict[str, str]:
     """The environment of a Prefect server that Rushes starts at `api_url`; what the user has set stays."""
-    own = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_SERVER_UI_API_URL": api_url}
+    own = {
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_UI_API_URL": api_url,
+        "PREFECT_UI_URL": api_url.removesuffix("/api"),
+    }
     return {**_BATCHED, **own, **os.environ}
 
 
@@ -195,7 +221,7 @@ def serving_prefect(api_url: str) -> None:
     os.environ["PREFECT_API_URL"] = api_url
     for name, value in {
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": HEARTBEAT,
         "DO_NOT_TRACK": "1",
     }.items():
         os.environ.setdefault(name, value)

@@ -72,16 +72,11 @@ def advice(row: Row) -> Advice | None:
             return Advice(
                 "not finished", "The job runs on at the provider; its clip can be picked up later.", "rushes collect"
             )
-        case "stored" if _overbilled(row):
-            return Advice("overbilled", f"The provider quoted {row.quoted} and billed {row.billed}.", "rushes doubts")
+        case "stored" | "failed" if row.overbilled:
+            text = f"Quoted {row.quoted}, billed {row.billed}: nothing more is bought there unasked."
+            return Advice("overbilled", text, f"rushes resolve {intent} --billed AMOUNT")
         case "stored" if row.suspect:
             text = f"Delivered, but not as ordered: {without_secrets(row.suspect)}."
             return Advice("suspect", text, f"rushes retake SPEC {row.shot} --reason TEXT")
         case _:
             return None
-
-
-def _overbilled(row: Row) -> bool:
-    if not (row.bought and row.quoted and row.billed and row.quoted.unit == row.billed.unit):
-        return False
-    return row.quoted < row.billed

@@ -114,7 +114,7 @@ def _bind(tx: Transaction, record: Record, job_id: str, amount: Money | None, no
     record.job_id = job_id
     record.submitted_at = tx.now
     record.finished_at = None
-    breakers.close_by(tx, record)
+    breakers.close_by(tx, record, "create")
     if amount is not None:
         name_amount(tx, record, amount)
     facts = {"amount": str(amount) if amount is not None else None, "note": note}

@@ -1,8 +1,9 @@
 """Create breakers: a row for each provider, account and kind, open until a create of a later run gets through.
 
-`create` opens on refusals that stop buying (key, credit); `money` on a bill above 1.25 times the quote, and only a run
-that a person approved may try again after it. Open in run R, a breaker stops R and every older run; a later run may send
-one probe at a time, and the acceptance of that very intent closes it.
+`create` opens on refusals that stop buying (key, credit), and the acceptance of a probe closes it. `money` opens on a bill
+above 1.25 times the quote: only a run that a person approved may try again, and only a probe whose bill turns out right
+closes it, or a person who takes the bill as it is. Open in run R, a breaker stops R and every older run; a later run may
+send one probe at a time.
 """
 
 from collections.abc import Sequence
@@ -16,12 +17,42 @@ from tasks.ledger.record import Record
 from tasks.ledger.rows import Full, Halted, IntentState
 from tasks.ledger.transaction import Transaction
 
-__all__ = ["OVERBILLED", "check_bill", "close_by", "close_by_person", "obstacle", "open_breaker", "send_probe"]
+__all__ = [
+    "OVERBILLED",
+    "UNCONFIRMED",
+    "check_bill",
+    "close_by",
+    "close_by_person",
+    "close_confirmed",
+    "obstacle",
+    "open_breaker",
+    "send_probe",
+]
 
+Kind = Literal["create", "money"]
 OVERBILLED = (5, 4)
 """A bill above 5/4 of the quote opens the money breaker."""
 
-_breaker, _run, _intent = schema.breaker, schema.run, schema.intent
+_breaker, _run, _intent, _event = schema.breaker, schema.run, schema.intent, schema.event
+UNCONFIRMED = sa.and_(
+    sa.or_(
+        *(
+            paid * sa.literal_column("4") > _intent.c.quote_micros * sa.literal_column("5")
+            for paid in (_intent.c.settled_micros, _intent.c.amount_micros)
+        )
+    ),
+    ~sa.exists().where(
+        _event.c.intent_id == _intent.c.intent_id,
+        _event.c.kind == sa.literal_column("'settled'"),
+        _event.c.actor != sa.literal_column("'machine'"),
+    ),
+)
+"""Rows whose bill is above `OVERBILLED`, and that no person has settled."""
+_ANY_UNCONFIRMED = Prepared(
+    sa.select(sa.func.count())
+    .select_from(_intent)
+    .where(UNCONFIRMED, _intent.c.provider == sa.bindparam("provider"), _intent.c.account == sa.bindparam("account"))
+)
 _OPEN = Prepared(
     sa.select(
         _breaker.c.kind,
@@ -61,7 +92,18 @@ _PROBE = Prepared(
 _CLOSE = Prepared(
     sa.text(
         "UPDATE breaker SET is_open = 0, probe = '' WHERE provider = :provider AND account = :account"
-        " AND is_open = 1 AND probe = :intent_id"
+        " AND is_open = 1 AND probe = :intent_id AND kind = :kind"
+    )
+)
+_UNKNOWN_YET = {
+    "create": {IntentState.SUBMITTING},
+    "money": {IntentState.SUBMITTING, IntentState.SUBMITTED},
+}
+"""While its probe is in one of these, nobody knows what it will tell of the key, or of the bill."""
+_CLOSE_MONEY = Prepared(
+    sa.text(
+        "UPDATE breaker SET is_open = 0, probe = '' WHERE provider = :provider AND account = :account AND is_open = 1"
+        " AND kind = 'money'"
     )
 )
 _CLOSE_ALL = Prepared(
@@ -89,7 +131,7 @@ def _stops(row: Sequence[Any], provider: str, intent_id: str) -> Halted | Full |
         return Halted(f"creates at {provider} are stopped: {reason}")
     if kind == "money" and approved_by != "person":
         return Halted(f"creates at {provider} wait for a run that a person approves: {reason}")
-    if probe != intent_id and probe_state == IntentState.SUBMITTING:
+    if probe != intent_id and probe_state in _UNKNOWN_YET[kind]:
         return Full(1, 1)
     if intent_id and probe != intent_id:
         return Halted(f"creates at {provider} were stopped meanwhile: {reason}")
@@ -101,16 +143,16 @@ def send_probe(tx: Transaction, record: Record) -> None:
     tx.run(_PROBE, {**_account(record), "intent_id": record.intent_id})
 
 
-def open_breaker(tx: Transaction, record: Record, kind: Literal["create", "money"], reason: str) -> None:
+def open_breaker(tx: Transaction, record: Record, kind: Kind, reason: str) -> None:
     """Stop creates at the account of `record` for its run and older ones."""
     tx.run(_PUT, {**_account(record), "kind": kind, "reason": reason, "now": tx.now, "run_id": record.run_id})
     tx.event(record.intent_id, "breaker-opened", {**_account(record), "kind": kind, "reason": reason}, alert=True)
 
 
-def close_by(tx: Transaction, record: Record) -> None:
-    """Close the breakers that `record` was let through to try, now that it was accepted."""
-    if tx.run(_CLOSE, {**_account(record), "intent_id": record.intent_id}):
-        tx.event(record.intent_id, "breaker-closed", _account(record))
+def close_by(tx: Transaction, record: Record, kind: Kind) -> None:
+    """Close the breaker that `record` was let through to try."""
+    if tx.run(_CLOSE, {**_account(record), "intent_id": record.intent_id, "kind": kind}):
+        tx.event(record.intent_id, "breaker-closed", {**_account(record), "kind": kind})
 
 
 def close_by_person(tx: Transaction, provider: str, account: str, who: str, why: str) -> None:
@@ -119,9 +161,17 @@ def close_by_person(tx: Transaction, provider: str, account: str, who: str, why:
     tx.event("", "breaker-closed", {"provider": provider, "account": account, "why": why}, actor=who)
 
 
+def close_confirmed(tx: Transaction, record: Record, who: str) -> None:
+    """Close the money breaker of the account once a person has settled every bill that opened it."""
+    if not tx.rows(_ANY_UNCONFIRMED, **_account(record))[0][0] and tx.run(_CLOSE_MONEY, _account(record)):
+        tx.event(record.intent_id, "breaker-closed", {**_account(record), "kind": "money"}, actor=who)
+
+
 def check_bill(tx: Transaction, record: Record, micros: int) -> None:
-    """Open the money breaker for a price above 1.25 times the quote (F22)."""
+    """Open the money breaker for a price above 1.25 times the quote (F22); a probe's that is not above it closes it."""
     over, under = OVERBILLED
     if micros * under > record.quote_micros * over:
         named = f"{record.money(micros)} for a quote of {record.money(record.quote_micros)}"
-        open_breaker(tx, record, "money", f"{record.provider} charged {named}")
+        open_breaker(tx, record, "money", f"{record.provider} charged {named} ({record.board} {record.shot})")
+    else:
+        close_by(tx, record, "money")

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from specs.money import Money
 from tasks.errors import Refused
-from tasks.ledger import books
+from tasks.ledger import books, breakers, schema
 from tasks.ledger.acceptance import BY_JOB, accepted
 from tasks.ledger.database import Prepared
 from tasks.ledger.record import Record
@@ -17,6 +17,13 @@ __all__ = ["absent", "attach", "give_up", "refund", "settle", "write_off"]
 S = IntentState
 _EVIDENCE = Prepared(
     sa.text("SELECT count(*) FROM money WHERE intent_id = :intent_id AND kind = 'REFUND' AND evidence = :evidence")
+)
+_TOLD = Prepared(
+    sa.select(schema.event.c.payload).where(
+        schema.event.c.intent_id == sa.bindparam("intent_id"),
+        schema.event.c.kind == sa.literal_column("'settled'"),
+        schema.event.c.actor != sa.literal_column("'machine'"),
+    )
 )
 _ATTACHABLE = {S.IN_DOUBT, S.REJECTED, S.ABANDONED, S.SUPERSEDED, S.CANCELLED}
 _WRITE_OFF = {S.IN_DOUBT, S.STALLED, S.RESULT_HELD, S.FAILED_UNSETTLED}
@@ -126,7 +133,9 @@ def give_up(tx: Transaction, intent_id: str, who: str, why: str) -> None:
 
 
 def settle(tx: Transaction, intent_id: str, billed: Money, evidence: str, who: str) -> None:
-    """Put the bill in place of what was assumed; a failure without a known refund becomes final.
+    """Put the bill in place of what was assumed, or confirm it; a failure without a known refund becomes final.
+
+    Buying goes on at the account once every bill far above its quote was settled so.
 
     Raises:
         Refused: still open, another unit, or no evidence.
@@ -137,11 +146,14 @@ def settle(tx: Transaction, intent_id: str, billed: Money, evidence: str, who: s
         raise Refused(f"{intent_id} is billed in {record.unit}, not in {billed.unit}")
     if record.state not in {*_SETTLED, S.FAILED_UNSETTLED}:
         raise _wrong(record, "settled")
-    if record.state in _SETTLED and record.settled_micros == billed.micros:
+    same = record.state in _SETTLED and record.settled_micros == billed.micros
+    if same and tx.rows(_TOLD, intent_id=intent_id):
         return
-    books.settle(tx, record, billed.micros, evidence)
+    if not same:
+        books.settle(tx, record, billed.micros, evidence)
     state = S.FAILED_FINAL if record.state == S.FAILED_UNSETTLED else S(record.state)
     tx.move(record, state, "settled", {"billed": str(billed), "evidence": evidence}, actor=who)
+    breakers.close_confirmed(tx, record, who)
 
 
 def refund(tx: Transaction, intent_id: str, amount: Money, evidence: str, who: str) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from specs.money import USD, Money
 from tasks.errors import Refused
 from tasks.ledger import books, schema
+from tasks.ledger.breakers import UNCONFIRMED
 from tasks.ledger.database import Prepared, moment, rows_of
 from tasks.ledger.record import COLUMNS, Record
 from tasks.ledger.reserving import IS_LIVE, caps_from, holder
@@ -31,6 +32,7 @@ __all__ = [
     "run_of",
     "takes",
     "totals",
+    "unconfirmed_bills",
 ]
 
 _intent, _event, _cap = schema.intent, schema.event, schema.cap
@@ -62,6 +64,7 @@ _TAKES = Prepared(
     .order_by(_intent.c.take)
 )
 _RUN = Prepared(sa.select(schema.run).where(schema.run.c.run_id == sa.bindparam("run_id")))
+_UNCONFIRMED = Prepared(WITH_ARTIFACT.where(UNCONFIRMED).order_by(_intent.c.seq))
 _BREAKERS = Prepared(
     sa.select(schema.breaker)
     .where(schema.breaker.c.provider == sa.bindparam("provider"), schema.breaker.c.account == sa.bindparam("account"))
@@ -129,6 +132,11 @@ def intents(connection: Connection, **filters: object) -> list[Intent]:
     """Rows by equal columns, `states` and `since` (microseconds), oldest first."""
     statement = WITH_ARTIFACT.where(*_where(filters)).order_by(_intent.c.seq)
     return [_public(row) for row in connection.execute(statement)]
+
+
+def unconfirmed_bills(connection: Connection) -> list[Intent]:
+    """Rows that were billed far above their quote and that no person has settled, oldest first."""
+    return [_public(row) for row in rows_of(connection, _UNCONFIRMED, {})]
 
 
 def run_of(connection: Connection, run_id: str) -> Run | None:

@@ -186,8 +186,8 @@ def stored(tx: Transaction, intent_id: str, artifact: Artifact, billed: Money | 
         return tell_late(tx, record, "artifact", {"sha256": artifact.sha256, "path": artifact.path}, alert=True)
     tx.run(_PUT_ARTIFACT, artifact_values(intent_id, artifact))
     usable = billed if billed is not None and billed.unit == record.unit else None
-    if usable is not None:
-        breakers.check_bill(tx, record, usable.micros)
+    if usable is not None or record.amount_micros is None:
+        breakers.check_bill(tx, record, record.expected if usable is None else usable.micros)
     if usable is not None or record.reserved_micros or record.settled_at is None:
         books.settle(tx, record, usable.micros if usable is not None else None, "stored")
     record.finished_at = tx.now

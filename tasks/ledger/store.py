@@ -174,6 +174,11 @@ class Ledger:
             tx.run(_END, {"run_id": run_id, "exit_code": exit_code, "now": tx.now})
             tx.event("", "run-ended", {"run_id": run_id, "exit_code": exit_code})
 
+    def note_run(self, run_id: str, kind: str, payload: Mapping[str, Any]) -> None:
+        """Append a fact about a run; `events` has it under the run's id."""
+        with self._writing() as tx:
+            tx.event(run_id, kind, payload)
+
     def run(self, run_id: str) -> Run | None:
         """A run, or None."""
         with self._database.reading() as connection:
@@ -299,8 +304,8 @@ class Ledger:
         with self._writing() as tx:
             return steps.settle_failed(tx, (tx.now if now is None else micros_of(now)) - _DAY)
 
-    def settle(self, intent_id: str, billed: Money, evidence: str, who: str = "machine") -> Intent:
-        """Put the bill in place of what was assumed."""
+    def settle(self, intent_id: str, billed: Money, evidence: str, who: str) -> Intent:
+        """A person says what was billed: put it in place of what was assumed, or confirm it."""
         return self._step(intent_id, people.settle, billed, evidence, who)
 
     def refund(self, intent_id: str, amount: Money, evidence: str, who: str = "machine") -> Intent:
@@ -392,6 +397,11 @@ class Ledger:
     def doubts(self) -> list[Intent]:
         """Every intent whose outcome is unknown."""
         return self.intents(states={IntentState.IN_DOUBT})
+
+    def unconfirmed_bills(self) -> list[Intent]:
+        """Every intent that was billed above 1.25 times its quote and whose bill no person has settled yet."""
+        with self._database.reading() as connection:
+            return reading.unconfirmed_bills(connection)
 
     def totals(
         self,

@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.plan import Ask, make_plan
-from flows.shooting import PlainSteps, shoot
-from tasks.gate import Approval, Wish, gate
+from tasks.gate import Wish
 from tasks.ledger import IntentState
-from tasks.report import RunReport
-from tests.fixtures.till import Till, paid_board, till
+from tests.fixtures.till import paid_board, till
 
 LOST = "http-502-after"
 
@@ -132,22 +129,14 @@ def test_costs_by_a_grouping_or_a_day_that_there_is_not(words: list[str], tmp_pa
         assert here.run("costs", *words).code == 2
 
 
-async def _retaken(here: Till, board: Path, wish: Wish) -> RunReport:
-    async with here.open() as production:
-        plan = await make_plan(production, Ask(str(board), retakes={"SH010": "the horizon tilts"}))
-        approval = gate(plan, production.ledger, wish)
-        assert isinstance(approval, Approval)
-        return await shoot(production, plan, approval, PlainSteps())
-
-
 async def test_a_retake_is_bought_recorded_and_used_from_then_on(tmp_path: Path) -> None:
     """The old take gives way with the reason; a plain render afterwards buys nothing and shows the new take."""
     with till(tmp_path) as here:
         board = here.board()
         await here.render(board)
         refused = here.run("retake", str(board), "SH010", "--reason", "the horizon tilts")
-        report = await _retaken(here, board, Wish(yes=True))
-        twice = await _retaken(here, board, Wish(yes=True))
+        report = await here.retake(board, "the horizon tilts")
+        twice = await here.retake(board, "the horizon tilts")
         after = await here.render(board)
         old, new = here.intents()
         with here.ledger() as ledger:

@@ -183,7 +183,7 @@ def test_what_is_open_is_named_with_the_command_that_helps(store: Path) -> None:
             row("SH010", state="in_doubt", billed=None, in_doubt=Money.of("0.42"), intent_id="01JINTENT"),
             row("SH020", state="held"),
             row("SH030", state="stalled"),
-            row("SH040", billed=Money.of("0.90")),
+            row("SH040", billed=Money.of("0.90"), overbilled=True, intent_id="01JBILL"),
             row("SH050", suspect="4 s long, 5 s ordered"),
             row("SH060"),
         ),
@@ -193,7 +193,8 @@ def test_what_is_open_is_named_with_the_command_that_helps(store: Path) -> None:
     assert "rushes resolve 01JINTENT --job-id ID | --absent | --write-off" in section
     assert "0.42 USD at stake" in section
     assert section.count("rushes collect") == 2
-    assert "The provider quoted 0.42 USD and billed 0.90 USD." in section
+    assert "Quoted 0.42 USD, billed 0.90 USD" in section
+    assert "rushes resolve 01JBILL --billed AMOUNT" in section
     assert "rushes retake SPEC SH050 --reason TEXT" in section
     assert "SH060" not in section
 

@@ -187,7 +187,7 @@ def _after_acceptance(ledger: Ledger, name: str, state: IntentState) -> Intent:
             ledger.failed(name, "generation failed", refunded=None)
         case IntentState.FAILED_FINAL:
             ledger.failed(name, "generation failed", refunded=None)
-            ledger.settle(name, PRICE, "the bill")
+            ledger.settle(name, PRICE, "the bill", "ada")
         case IntentState.SUCCEEDED | IntentState.RESULT_HELD | IntentState.STORED | IntentState.SUPERSEDED:
             ledger.succeeded(name, ["https://files.example/1.mp4"], None)
         case _:
