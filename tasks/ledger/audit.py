@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from specs.money import Money
 from tasks.ledger import books, schema
+from tasks.ledger.database import Prepared, rows_of
 from tasks.ledger.record import COLUMNS, Record
 from tasks.ledger.rows import IntentState, Replayed
 
@@ -23,16 +24,31 @@ _OPEN = {S.SUBMITTING, S.IN_DOUBT, S.SUBMITTED, S.STALLED, S.SUCCEEDED, S.FAILED
 _GIVEN_BACK = {S.REJECTED, S.CANCELLED}
 _SIGNS = {"RESERVE": (1, 0), "ADJUST": (1, 0), "SETTLE": (-1, 1), "RELEASE": (-1, 0), "REFUND": (0, -1)}
 
+_TOLD = Prepared(
+    sa.select(_event.c.intent_id, _event.c.state, _event.c.payload)
+    .where(_event.c.state != sa.literal_column("''"))
+    .order_by(_event.c.seq)
+)
+_ENTRIES = Prepared(sa.select(_money.c.intent_id, _money.c.kind, _money.c.micros))
+_ROWS = Prepared(sa.select(*(_intent.c[name] for name in COLUMNS)).order_by(_intent.c.seq))
+_CLIPS = Prepared(sa.select(schema.artifact.c.intent_id))
+_CAPS = Prepared(sa.select(_cap))
+_FORCED = Prepared(
+    sa.select(_money.c.intent_id, _money.c.micros).where(
+        sa.or_(
+            sa.and_(_money.c.kind == sa.literal_column("'ADJUST'"), _money.c.micros > sa.literal_column("0")),
+            sa.and_(_money.c.kind == sa.literal_column("'RESERVE'"), _money.c.evidence != sa.literal_column("''")),
+        )
+    )
+)
+_LOWERED = Prepared(sa.select(_event.c.payload).where(_event.c.kind == sa.literal_column("'cap-lowered'")))
+
 
 def replay(connection: Connection) -> dict[str, Replayed]:
     """State, job and money of every intent from events and money entries alone (I6)."""
     states: dict[str, str] = {}
     jobs: dict[str, str] = {}
-    for intent_id, state, payload in connection.execute(
-        sa.select(_event.c.intent_id, _event.c.state, _event.c.payload)
-        .where(_event.c.state != "")
-        .order_by(_event.c.seq)
-    ):
+    for intent_id, state, payload in rows_of(connection, _TOLD, {}):
         states[intent_id] = state
         if job := json.loads(payload).get("job_id"):
             jobs[intent_id] = job
@@ -42,7 +58,7 @@ def replay(connection: Connection) -> dict[str, Replayed]:
 
 def _entries(connection: Connection) -> dict[str, tuple[int, int]]:
     sums: dict[str, tuple[int, int]] = {}
-    for intent_id, kind, micros in connection.execute(sa.select(_money.c.intent_id, _money.c.kind, _money.c.micros)):
+    for intent_id, kind, micros in rows_of(connection, _ENTRIES, {}):
         reserved, settled = sums.get(intent_id, (0, 0))
         for_reserved, for_settled = _SIGNS[kind]
         sums[intent_id] = (reserved + for_reserved * micros, settled + for_settled * micros)
@@ -51,9 +67,8 @@ def _entries(connection: Connection) -> dict[str, tuple[int, int]]:
 
 def verify(connection: Connection) -> list[str]:
     """What is wrong, intent by intent and bucket by bucket; empty when the ledger is sound."""
-    rows = connection.execute(sa.select(*(_intent.c[name] for name in COLUMNS)).order_by(_intent.c.seq))
-    records = [Record(*row) for row in rows]
-    clips = set(connection.execute(sa.select(schema.artifact.c.intent_id)).scalars())
+    records = [Record(*row) for row in rows_of(connection, _ROWS, {})]
+    clips = {intent_id for (intent_id,) in rows_of(connection, _CLIPS, {})}
     told = replay(connection)
     problems = [
         f"intent {record.intent_id}: {problem}"
@@ -93,7 +108,7 @@ def _buckets(connection: Connection, records: Sequence[Record]) -> Iterator[str]
             moved = books.moved(record, 0, record.booked, one["unit"])
             wanted[one["scope"], one["scope_key"], one["unit"]] += moved
     excess = _recorded_excess(connection, records)
-    for scope, key, unit, limit, committed in connection.execute(sa.select(_cap)):
+    for scope, key, unit, limit, committed in rows_of(connection, _CAPS, {}):
         place = (scope, key, unit)
         if committed != wanted.pop(place, 0):
             yield f"cap {scope} {key}: {Money(committed, unit)} committed is not the sum of its intents"
@@ -109,15 +124,11 @@ def _recorded_excess(connection: Connection, records: Sequence[Record]) -> dict[
     """
     by_id = {record.intent_id: record for record in records}
     excess: dict[tuple[str, str, str], int] = defaultdict(int)
-    forced = sa.or_(
-        sa.and_(_money.c.kind == "ADJUST", _money.c.micros > 0),
-        sa.and_(_money.c.kind == "RESERVE", _money.c.evidence != ""),
-    )
-    for intent_id, micros in connection.execute(sa.select(_money.c.intent_id, _money.c.micros).where(forced)):
+    for intent_id, micros in rows_of(connection, _FORCED, {}):
         record = by_id[intent_id]
         for one in books.buckets(record):
             excess[one["scope"], one["scope_key"], one["unit"]] += books.moved(record, 0, micros, one["unit"])
-    for (payload,) in connection.execute(sa.select(_event.c.payload).where(_event.c.kind == "cap-lowered")):
+    for (payload,) in rows_of(connection, _LOWERED, {}):
         fact = json.loads(payload)
         excess[fact["scope"], fact["scope_key"], fact["unit"]] += fact["from"] - fact["to"]
     return excess

@@ -1,8 +1,9 @@
 """Questions to the ledger: which row decides a shot, what is owed, what is committed, what happened."""
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -114,24 +115,41 @@ def takes(connection: Connection, board: str, shot: str) -> list[int]:
     return [take for (take,) in rows_of(connection, _TAKES, {"board": board, "shot": shot})]
 
 
-def _where(filters: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
-    conditions = []
-    for name, value in filters.items():
-        if value is None:
-            continue
+class _Shape(NamedTuple):
+    """Which filters a query has: their names, and the states among them; each shape is compiled once."""
+
+    names: tuple[str, ...]
+    states: tuple[str, ...]
+
+    @classmethod
+    def of(cls, filters: dict[str, Any]) -> tuple["_Shape", dict[str, Any]]:
+        """The shape of `filters` without those that are None, and the values to bind."""
+        given = {name: value for name, value in filters.items() if value is not None}
+        states: tuple[str, ...] = tuple(sorted(given.pop("states", ())))
+        names = (*given, *(["states"] if filters.get("states") is not None else []))
+        return cls(names, states), given
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        return [self._condition(name) for name in self.names]
+
+    def _condition(self, name: str) -> sa.ColumnElement[bool]:
         if name == "since":
-            conditions.append(_intent.c.created_at >= value)
-        elif name == "states":
-            conditions.append(_intent.c.state.in_(sorted(value)))
-        else:
-            conditions.append(_intent.c[name] == value)
-    return conditions
+            return _intent.c.created_at >= sa.bindparam("since")
+        if name == "states":
+            states: list[sa.ColumnElement[Any]] = [sa.literal_column(f"'{state}'") for state in self.states]
+            return _intent.c.state.in_(states) if states else sa.false()
+        return _intent.c[name] == sa.bindparam(name)
+
+
+@functools.cache
+def _matching(shape: _Shape) -> Prepared:
+    return Prepared(WITH_ARTIFACT.where(*shape.conditions()).order_by(_intent.c.seq))
 
 
 def intents(connection: Connection, **filters: object) -> list[Intent]:
     """Rows by equal columns, `states` and `since` (microseconds), oldest first."""
-    statement = WITH_ARTIFACT.where(*_where(filters)).order_by(_intent.c.seq)
-    return [_public(row) for row in connection.execute(statement)]
+    shape, values = _Shape.of(filters)
+    return [_public(row) for row in rows_of(connection, _matching(shape), values)]
 
 
 def unconfirmed_bills(connection: Connection) -> list[Intent]:
@@ -180,13 +198,14 @@ def cap_states(connection: Connection, scope: str | None = None, key: str | None
     ]
 
 
+_NEWEST = Prepared(sa.select(sa.func.max(_event.c.seq)))
 HINT = "callback"
 """The kind of the fact that a callback leaves."""
 
 
 def newest_event(connection: Connection) -> int:
     """The number of the last fact, 0 where there is none."""
-    return int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(_event.c.seq), 0))).scalar_one())
+    return int(rows_of(connection, _NEWEST, {})[0][0] or 0)
 
 
 def events(
@@ -198,18 +217,24 @@ def events(
     after: int = 0,
 ) -> list[Event]:
     """Facts in their order: of one intent, or the alerts of a run, or all; of one kind, or after one's number."""
-    statement = sa.select(_event).where(_event.c.seq > after).order_by(_event.c.seq)
-    if kind is not None:
-        statement = statement.where(_event.c.kind == kind)
-    if intent_id is not None:
-        statement = statement.where(_event.c.intent_id == intent_id)
-    if alerts_of_run is not None:
-        of_run = sa.select(_intent.c.intent_id).where(_intent.c.run_id == alerts_of_run)
-        statement = statement.where(_event.c.alert == 1, _event.c.intent_id.in_(of_run))
+    filters = {"intent_id": intent_id, "alerts_of_run": alerts_of_run, "kind": kind, "after": after}
+    values = {name: value for name, value in filters.items() if value is not None}
     return [
         Event(seq, about, moment(at), actor, kind, state, bool(alert), json.loads(payload))
-        for seq, about, at, actor, kind, state, alert, payload in connection.execute(statement)
+        for seq, about, at, actor, kind, state, alert, payload in rows_of(connection, _events(tuple(values)), values)
     ]
+
+
+@functools.cache
+def _events(names: tuple[str, ...]) -> Prepared:
+    of_run = sa.select(_intent.c.intent_id).where(_intent.c.run_id == sa.bindparam("alerts_of_run"))
+    conditions = {
+        "after": _event.c.seq > sa.bindparam("after"),
+        "kind": _event.c.kind == sa.bindparam("kind"),
+        "intent_id": _event.c.intent_id == sa.bindparam("intent_id"),
+        "alerts_of_run": sa.and_(_event.c.alert == sa.literal_column("1"), _event.c.intent_id.in_(of_run)),
+    }
+    return Prepared(sa.select(_event).where(*(conditions[name] for name in names)).order_by(_event.c.seq))
 
 
 def money_entries(connection: Connection, run_id: str | None = None) -> list[dict[str, Any]]:
@@ -233,11 +258,27 @@ def money_entries(connection: Connection, run_id: str | None = None) -> list[dic
     ]
 
 
+class _Booked(NamedTuple):
+    """The money of one intent."""
+
+    state: str
+    unit: str
+    rate: str | None
+    quote_micros: int
+    reserved_micros: int
+    settled_micros: int
+
+
+@functools.cache
+def _booked(shape: _Shape) -> Prepared:
+    return Prepared(sa.select(*(_intent.c[name] for name in _Booked._fields)).where(*shape.conditions()))
+
+
 def totals(connection: Connection, **filters: object) -> Totals:
     """Sums over the intents that match."""
-    columns = ("state", "unit", "rate", "quote_micros", "reserved_micros", "settled_micros")
-    rows = connection.execute(sa.select(*(_intent.c[name] for name in columns)).where(*_where(filters))).all()
-    picks: dict[str, Callable[[Any], int]] = {
+    shape, values = _Shape.of(filters)
+    rows = [_Booked(*row) for row in rows_of(connection, _booked(shape), values)]
+    picks: dict[str, Callable[[_Booked], int]] = {
         "quoted": lambda row: row.quote_micros,
         "reserved": lambda row: 0 if row.state == "IN_DOUBT" else row.reserved_micros,
         "in_doubt": lambda row: row.reserved_micros if row.state == "IN_DOUBT" else 0,
