@@ -12,6 +12,7 @@ from prefect.types.entrypoint import EntrypointType
 from pydantic.fields import FieldInfo
 
 from flows.drop import drop
+from flows.part import part
 from flows.render import render
 from flows.standing import collect, costs
 
@@ -21,12 +22,19 @@ COLLECT_EVERY = timedelta(minutes=5)
 SWEEP_AT = "0 2 * * *"
 REPORT_AT = "0 6 * * 1"
 RENDERS_AT_ONCE = 8
+PARTS_AT_ONCE = 100
 
 
 async def deployments(*, collect_every: timedelta = COLLECT_EVERY) -> Sequence[RunnerDeployment]:
-    """The four of them, each named like its flow."""
+    """All of them, each named like its flow."""
     return [
         await _deployment(render, "Render a storyboard.", tags=("rushes",), at_once=RENDERS_AT_ONCE),
+        await _deployment(
+            part,
+            "Make one part of a large board. Started by render alone; by hand it buys nothing.",
+            tags=("rushes", "part"),
+            at_once=PARTS_AT_ONCE,
+        ),
         await _deployment(
             drop,
             "Render what was dropped in the inbox; every night, whatever still lies there.",

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rushes serve",
-        description="Serve the deployments (render, drop, collect, costs), the drop watcher and the callback receiver.",
+        description="Serve the deployments (render, part, drop, collect, costs), the drop watcher and the callback receiver.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

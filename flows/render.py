@@ -1,7 +1,7 @@
 """Render: the flow that turns a storyboard into rushes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import Any
@@ -14,11 +14,13 @@ from prefect.states import Completed, Failed
 from flows import steps
 from flows.approval import ask_person, judged
 from flows.interruption import term_like_ctrl_c
+from flows.orders import cut
 from flows.parameters import Digest, MaxCost, Providers, Retakes, Spec, Yes
 from flows.plan import Ask, LoadedBoard, load_board, make_plan, plan_json
 from flows.prefect_settings import in_deployment, load_settings
 from flows.shooting import shoot
 from flows.showing import named, progress_bar, show_run
+from flows.spreading import spread
 from specs.errors import SpecError
 from specs.money import Money
 from tasks.deliver import deliver
@@ -30,7 +32,7 @@ from tasks.production import Production, Watcher
 from tasks.report import RunReport, result_json
 from tasks.shoot import check_ready, owner
 
-__all__ = ["WATCHER", "render", "render_ask", "render_plan", "said"]
+__all__ = ["WATCHER", "ended", "render", "render_ask", "render_plan", "said"]
 
 WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 """Who is told of each shot's progress in this process: the command line's live display."""
@@ -88,43 +90,51 @@ async def render_ask(
     settings = await load_settings()
     async with Production.open(settings, watcher=WATCHER.get()) as production:
         production.ledger.recover(owner())
-        plan = await make_plan(production, ask, loaded=loaded or load_board(ask.spec), check=_validate)
+        board = loaded or load_board(ask.spec)
+        plan = await make_plan(production, ask, loaded=board, check=steps.checked)
         if vet is not None:
             vet(plan)
         approval = gate(plan, production.ledger, wish)
         if isinstance(approval, Approval) or in_deployment():
             check_ready(production, plan)
         if isinstance(approval, Approval):
-            return _final(await render_plan(production, plan, approval))
+            return _final(await render_plan(production, plan, approval, ask, board))
     if not in_deployment():
         return Failed(name="Not approved", message=f"{approval.total} to be approved", data=None)
     if waits is not None:
         await waits(plan, approval)
     verdict = await ask_person(plan, approval)
     async with Production.open(settings, watcher=WATCHER.get()) as production:
-        return _final(await render_plan(production, plan, judged(plan, production.ledger, verdict)))
-
-
-async def _validate(*args: Any) -> Any:
-    return await steps.value_of(await steps.validate(*args))
+        approval = judged(plan, production.ledger, verdict)
+        return _final(await render_plan(production, plan, approval, ask, board))
 
 
 def _final(report: RunReport) -> "State[Any]":
-    """The flow run's last state, by name, with the document of `render --json` as its result."""
-    document = result_json(report)
-    match ExitCode(report.exit_code):
+    """The flow run's last state, with the document of `render --json` as its result."""
+    return ended(report.exit_code, len(report.rows), result_json(report))
+
+
+def ended(exit_code: int, shots: int, document: Mapping[str, Any] | None = None) -> "State[Any]":
+    """A last state that tells by its name what the exit code tells the command line."""
+    match ExitCode(exit_code):
         case ExitCode.OK:
-            return Completed(data=document, message=f"{len(report.rows)} shots stored")
+            return Completed(data=document, message=f"{shots} shots stored")
         case ExitCode.MONEY_NEEDS_A_PERSON:
             return Failed(name="Needs a person", data=document, message="see the notes of the shots")
         case code:
             return Failed(data=document, message=f"exit code {int(code)}: see the notes of the shots")
 
 
-async def render_plan(production: Production, plan: Plan, approval: Approval) -> RunReport:
-    """Shoot an approved plan and deliver what came of it."""
+async def render_plan(
+    production: Production, plan: Plan, approval: Approval, ask: Ask, loaded: LoadedBoard
+) -> RunReport:
+    """Shoot an approved plan and deliver what came of it. In a deployment's run, a large one is shared among several runs."""
+    parts = cut(plan, production.settings.part_shots) if in_deployment() else []
     async with progress_bar(production, plan.board) as shown:
-        report = await shoot(shown, plan, approval, steps.PrefectSteps())
+        if len(parts) > 1:
+            report = await spread(shown, plan, parts, approval, ask, loaded)
+        else:
+            report = await shoot(shown, plan, approval, steps.PrefectSteps())
     production.watcher.report()
     await asyncio.to_thread(deliver, production, plan, report, plan_json(plan))
     production.ledger.end_run(report.run_id, report.exit_code)

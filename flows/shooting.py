@@ -4,7 +4,8 @@ The flow gives Prefect's tasks as the steps; a proof gives the plain functions.
 """
 
 import asyncio
-from collections.abc import Iterable
+import datetime as dt
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from tasks.estimate import Action, Plan, PlannedShot
 from tasks.exits import ExitCode
 from tasks.failover import PASSES_ON, next_choice, refusal_kind
 from tasks.gate import Approval
-from tasks.ledger import Intent, IntentState
+from tasks.ledger import Cap, Intent, IntentState
 from tasks.outcome import Outcome, outcome_of, report_of
 from tasks.production import Production
 from tasks.report import RunReport
@@ -23,7 +24,7 @@ from tasks.store import keep_take, store_take
 from tasks.submit import settled_elsewhere, submit_shot
 from tasks.wait import Wakeups, listen, wait_for
 
-__all__ = ["PlainSteps", "Steps", "shoot"]
+__all__ = ["PlainSteps", "Steps", "begin", "make_shots", "shoot"]
 
 HEARTBEAT = 15.0
 
@@ -77,29 +78,43 @@ class _Shooting:
 async def shoot(production: Production, plan: Plan, approval: Approval, steps: Steps) -> RunReport:
     """Shoot every shot of an approved plan; a shot that fails stops no other. The report is not delivered yet."""
     started = production.clock.now()
+    run = begin(production, plan, approval, started)
+    outcomes = await make_shots(production, run, plan.shots, steps)
+    return report_of(production, plan, outcomes, run_id=run.run_id, started_at=started)
+
+
+def begin(
+    production: Production, plan: Plan, approval: Approval, started: dt.datetime, *, caps_kept: bool = False
+) -> Run:
+    """Record the run in the ledger; with `caps_kept` its caps as well, for orders that other processes make for it."""
     run = Run(f"{started:%Y%m%d-%H%M%S}-{production.rng.new_id()[-6:]}", owner(), plan.board, approval, plan.caps)
+    approved = tuple(Cap("run", run.run_id, cap) for cap in approval.caps)
     production.ledger.begin_run(
         run.run_id,
         board=plan.board,
         spec_sha256=plan.spec_sha256,
         digest=plan.digest,
-        caps=(),
+        caps=(*approved, *plan.caps) if caps_kept else (),
         approved_by=approval.by,
         approval=approval.reason,
     )
     production.watcher.begins({shot.request.shot: shot.request.duration for shot in plan.shots})
+    return run
+
+
+async def make_shots(production: Production, run: Run, shots: Sequence[PlannedShot], steps: Steps) -> list[Outcome]:
+    """Bring each shot of a run to its end, side by side."""
     shooting = _Shooting(production, run, Wakeups(), steps)
     beside = [asyncio.create_task(_heartbeat(production, run))]
     if production.settings.callback_url:
         beside.append(asyncio.create_task(listen(production, shooting.wakeups)))
     try:
         async with asyncio.TaskGroup() as group:
-            chains = [group.create_task(_chain(shooting, shot)) for shot in plan.shots]
-        outcomes = [chain.result() for chain in chains]
+            chains = [group.create_task(_chain(shooting, shot)) for shot in shots]
+        return [chain.result() for chain in chains]
     finally:
         for task in beside:
             task.cancel()
-    return report_of(production, plan, outcomes, run_id=run.run_id, started_at=started)
 
 
 async def _heartbeat(production: Production, run: Run) -> None:

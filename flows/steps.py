@@ -24,7 +24,7 @@ from tasks.submit import submit_shot
 from tasks.validate import CheckedShot, Checking, check_shot
 from tasks.wait import Wakeups, wait_for
 
-__all__ = ["PrefectSteps", "reuse", "store", "submit", "validate", "value_of", "wait"]
+__all__ = ["PrefectSteps", "checked", "reuse", "store", "submit", "validate", "value_of", "wait"]
 
 _NAMES = {
     IntentState.IN_DOUBT: "In doubt",
@@ -53,6 +53,11 @@ def _stopped(error: RushesError) -> "State[RushesError]":
     """What was foreseen is shown as a state with its sentence, not as a traceback; `value_of` raises it again."""
     name = "Refused" if error.exit_code == ExitCode.REFUSED else "Stopped"
     return Completed(name=name, data=error, message=str(error))
+
+
+async def checked(request: ShotRequest, providers: Sequence[str], checking: Checking) -> CheckedShot:
+    """A shot held against its providers, as a task of the run."""
+    return cast("CheckedShot", await value_of(await validate(request, providers, checking)))
 
 
 async def value_of(result: Any) -> Any:

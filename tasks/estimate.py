@@ -30,6 +30,7 @@ __all__ = [
     "PlannedShot",
     "decide",
     "estimate",
+    "part_of",
     "retake_note",
     "semantics",
     "semantics_json",
@@ -346,18 +347,27 @@ def _caps(board: Storyboard, settings: Settings) -> tuple[Cap, ...]:
     return tuple(caps)
 
 
+def part_of(plan: Plan, shots: Sequence[PlannedShot]) -> Plan:
+    """A part of a plan, with a digest that binds exactly these shots, under the caps of the whole."""
+    return replace(plan, shots=tuple(shots), digest=_bound(plan.board, plan.budget, shots, plan.caps))
+
+
 def _digest(board: Storyboard, shots: Sequence[PlannedShot], caps: Sequence[Cap]) -> str:
     """Not what is already done: a run that was killed goes on under the approval that it was given."""
+    return _bound(board.code, board.budget, shots, caps)
+
+
+def _bound(code: str, budget: Budget | None, shots: Sequence[PlannedShot], caps: Sequence[Cap]) -> str:
     return _sha256(
         {
-            "board": board.code,
+            "board": code,
             "shots": [
                 [one.request.shot, one.key, one.checked.fitting, one.provider, one.caps.model, *_price(one)]
                 for one in shots
             ],
             "caps": [[cap.scope, cap.key, str(cap.limit)] for cap in caps],
-            "auto_approve": str(board.budget.auto_approve) if board.budget else None,
-            "per_shot": str(board.budget.per_shot) if board.budget else None,
+            "auto_approve": str(budget.auto_approve) if budget else None,
+            "per_shot": str(budget.per_shot) if budget else None,
         }
     )
 

@@ -18,7 +18,7 @@ from tasks.stills import Still
 from tasks.stills.outgoing import outgoing
 from tasks.submit import Submission
 
-__all__ = ["Run", "check_ready", "media_of", "order_of", "owner", "submission_of", "unresolved"]
+__all__ = ["Run", "check_ready", "check_setup", "media_of", "order_of", "owner", "submission_of", "unresolved"]
 
 RECEIPT_MAX = 1 << 20
 URL_LIFE = 24 * 3600  # seconds: longer than any queue that was seen
@@ -97,11 +97,21 @@ def order_of(production: Production, run: Run, shot: PlannedShot) -> Order:
 
 
 def check_ready(production: Production, plan: Plan) -> None:
-    """Find what would stop every purchase before the first of them: a key, a store that takes nothing, unservable stills.
+    """Find what would stop every purchase before the first of them, and whether this is the ledger that bought what is there.
 
     Raises:
         SetupProblem: naming the settings that are missing.
         Refused: where the store holds takes that this ledger knows nothing of.
+    """
+    check_setup(production, plan)
+    _check_receipts(production, plan)
+
+
+def check_setup(production: Production, plan: Plan) -> None:
+    """Find what would stop every purchase before the first of them: a key, a store that takes nothing, unservable stills.
+
+    Raises:
+        SetupProblem: naming the settings that are missing.
     """
     for shot in plan.shots:
         if shot.decision.action is not Action.CREATE or not shot.caps.paid:
@@ -115,7 +125,6 @@ def check_ready(production: Production, plan: Plan) -> None:
         raise SetupProblem(
             f"the store cannot be used: {'; '.join(problems)}", "Nothing was bought; `rushes doctor` tells more."
         )
-    _check_receipts(production, plan)
 
 
 def _check_receipts(production: Production, plan: Plan) -> None:
