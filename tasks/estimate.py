@@ -167,7 +167,7 @@ def _sha256(value: object) -> str:
 
 _DONE = {IntentState.STORED, IntentState.SUPERSEDED}
 _UNDER_WAY = {IntentState.SUBMITTING, IntentState.SUBMITTED, IntentState.SUCCEEDED, IntentState.STALLED}
-_BUYABLE = {IntentState.REJECTED, IntentState.CANCELLED, IntentState.ABANDONED, IntentState.FAILED_FINAL}
+_BUYABLE = {IntentState.REJECTED, IntentState.CANCELLED, IntentState.ABANDONED}
 _HELD_NOTES = {
     IntentState.IN_DOUBT: "outcome unknown; see `rushes doubts`",
     IntentState.RESULT_HELD: "paid, result not fetched; `rushes collect` tries again",
@@ -187,10 +187,13 @@ def decide(ledger: Ledger, board: str, request: ShotRequest, caps: Caps, key: st
     if row.state in _UNDER_WAY:
         note = f"job {row.job_id} is under way" if row.job_id else "another run is submitting it"
         return Decision(Action.RESUME, row, note)
-    if row.state in _BUYABLE and not (row.billed and row.billed.micros):
+    billed = row.billed is not None and row.billed.micros > 0
+    again = _BUYABLE if caps.paid else {*_BUYABLE, IntentState.FAILED_FINAL}
+    if row.state in again and not billed:
         return _new_shot(ledger, board, request, caps)
-    note = _HELD_NOTES.get(row.state, f"{row.state.lower()} after being billed; `rushes retake` buys a new take")
-    return Decision(Action.HELD, row, note)
+    ended = "written off" if row.state is IntentState.ABANDONED else "failed"
+    note = f"{ended}, {'and billed' if billed else 'and not billed'}; `rushes retake` buys a new take"
+    return Decision(Action.HELD, row, _HELD_NOTES.get(row.state, note))
 
 
 def _new_shot(ledger: Ledger, board: str, request: ShotRequest, caps: Caps) -> Decision:

@@ -21,6 +21,7 @@ from tasks.submit import Submission
 __all__ = ["Run", "check_ready", "check_setup", "media_of", "order_of", "owner", "submission_of", "unresolved"]
 
 RECEIPT_MAX = 1 << 20
+FREE_ATTEMPTS = 1_000_000  # a local render that failed may be tried for ever
 URL_LIFE = 24 * 3600  # seconds: longer than any queue that was seen
 
 
@@ -93,6 +94,7 @@ def order_of(production: Production, run: Run, shot: PlannedShot) -> Order:
         reason=shot.decision.note,
         owner=run.owner,
         token_hash="",
+        max_attempts=1 if shot.caps.paid else FREE_ATTEMPTS,
     )
 
 

@@ -67,12 +67,15 @@ class LocalStudio(httpx.AsyncBaseTransport):
         if problem:
             return _answer(422, error=problem)
         folder = self._folder / order["id"]
-        known = _read(folder / "request.json")
+        try:
+            known = _read(folder / "request.json")
+            if known is None:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                _write(folder / "request.json", json.dumps(order, ensure_ascii=False))
+        except OSError as error:
+            return _answer(422, error=f"{folder} cannot be written: {error.strerror}")
         if known is not None and known != order:
             return _answer(422, error=f"job {order['id']} was already asked for with other content")
-        if known is None:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _write(folder / "request.json", json.dumps(order, ensure_ascii=False))
         self._start(order)
         return _answer(200, id=order["id"], status="queued")
 

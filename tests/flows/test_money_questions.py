@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.ledger import IntentState
-from tests.fixtures.till import till
+from tests.fixtures.till import paid_board, till
 
 OVERBILLED = "overbill-30pct"
 
@@ -69,6 +69,21 @@ async def test_F37_a_failure_that_nobody_settled_is_listed_and_settled_by_a_pers
     assert (after.settled.micros, after.reserved.micros) == (0, 0)
 
 
+async def test_F36_a_failure_without_a_bill_is_not_bought_again_unasked(tmp_path: Path) -> None:
+    """The plan says what the render will do about it: nothing, until a new take is asked for."""
+    with till(tmp_path, "failed-refunded") as here:
+        board = here.board()
+        await here.render(board)
+        (planned,) = here.run("plan", str(board), "--json").document["shots"]
+        again = await here.render(board)
+        retaken = await here.retake(board, "it failed")
+        account = here.truth
+    assert (planned["action"], planned["usd"]) == ("held", "0.00")
+    assert "failed, and not billed; `rushes retake`" in planned["note"]
+    assert (again.exit_code, again.rows[0].action, again.rows[0].state) == (5, "skip", "failed")
+    assert (retaken.exit_code, retaken.rows[0].state, len(account.creates)) == (0, "stored", 2)
+
+
 async def test_F74_of_two_renders_at_once_only_one_says_that_it_bought(tmp_path: Path) -> None:
     """The other one waited for the same purchase; its report takes no credit for the money."""
     with till(tmp_path) as here:
@@ -117,3 +132,17 @@ def test_a_key_that_is_none_is_named_before_anything_is_sent(key: str, cure: str
         printed = here.run("render", str(here.board()), "--yes")
         assert not here.truth.creates
     assert (printed.code, cure in printed.err, "sk-2" in printed.err) == (7, True, False), printed.err
+
+
+async def test_F65_a_local_render_that_could_not_be_kept_is_no_doubt_and_is_done_again(tmp_path: Path) -> None:
+    """Nothing was bought, so nobody is asked: once the folder can be written the same command renders the shot."""
+    with till(tmp_path) as here:
+        board = here.board(paid_board(provider="animatic", budget=""))
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / "animatic").write_text("in the way")
+        failed = await here.render(board)
+        (tmp_path / "home" / "animatic").unlink()
+        again = await here.render(board)
+    assert (failed.exit_code, failed.rows[0].state) == (5, "failed")
+    assert "cannot be written" in failed.rows[0].note
+    assert (again.exit_code, again.rows[0].state, again.rows[0].action) == (0, "stored", "create")
