@@ -24,7 +24,7 @@ from tasks.ledger import Run as LedgerRun
 from tasks.outcome import Outcome, outcome_of
 from tasks.shoot import Run, owner
 
-__all__ = ["PartOrder", "cut", "made", "order_part", "ordered", "tell_made"]
+__all__ = ["PartOrder", "cut", "made", "narrowed", "order_part", "ordered", "tell_made"]
 
 ORDERED = "part-ordered"
 MADE = "part-made"
@@ -60,24 +60,29 @@ def order_part(ledger: Ledger, run_id: str, part: Plan, place: tuple[int, int], 
     shots = {shot.request.shot for shot in part.shots}
     spec = loaded.spec if "://" in loaded.spec else str(Path(loaded.spec).absolute())
     facts = {
-        "digest": part.digest,
         "number": place[0],
         "of": place[1],
         "spec": spec,
         "providers": ask.providers,
         "retakes": {shot: why for shot, why in ask.retakes.items() if shot in shots},
         "confined": ask.confined,
-        "board": _narrowed(loaded.board, shots),
+        "board": narrowed(loaded.board, shots),
     }
-    ledger.note_run(run_id, ORDERED, facts)
+    ledger.tell(_name(run_id, part.digest), ORDERED, facts)
 
 
-def _narrowed(board: Storyboard, shots: Collection[str]) -> dict[str, Any]:
+def _name(run_id: str, digest: str) -> str:
+    """What the facts about a part are found under."""
+    return f"{run_id}/{digest}"
+
+
+def narrowed(board: Storyboard, shots: Collection[str]) -> dict[str, Any]:
+    """The board as JSON of its own format, with these shots alone."""
     kept = tuple(shot for shot in board.shots if shot.id in shots)
     used = {name for shot in kept for name in shot.elements}
     elements = {name: element for name, element in board.elements.items() if name in used}
-    narrowed = board.model_copy(update={"shots": kept, "elements": elements})
-    return narrowed.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    fewer = board.model_copy(update={"shots": kept, "elements": elements})
+    return fewer.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
 
 def ordered(ledger: Ledger, run_id: str, digest: str) -> PartOrder:
@@ -98,7 +103,7 @@ def ordered(ledger: Ledger, run_id: str, digest: str) -> PartOrder:
 
 
 def _latest(ledger: Ledger, run_id: str, kind: str, digest: str) -> Mapping[str, Any] | None:
-    found = [one.payload for one in ledger.events(run_id) if one.kind == kind and one.payload["digest"] == digest]
+    found = [one.payload for one in ledger.events(_name(run_id, digest)) if one.kind == kind]
     return found[-1] if found else None
 
 
@@ -118,9 +123,7 @@ def _loaded(run: LedgerRun, facts: Mapping[str, Any]) -> LoadedBoard:
 
 def tell_made(ledger: Ledger, run_id: str, digest: str, outcomes: Sequence[Outcome]) -> None:
     """Record what became of a part's shots, those that were refused without a trace in the ledger among them."""
-    ledger.note_run(
-        run_id, MADE, {"digest": digest, "outcomes": {one.shot.request.shot: _told(one) for one in outcomes}}
-    )
+    ledger.tell(_name(run_id, digest), MADE, {one.shot.request.shot: _told(one) for one in outcomes})
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:
@@ -139,7 +142,7 @@ def made(ledger: Ledger, run_id: str, part: Plan) -> list[Outcome] | None:
     facts = _latest(ledger, run_id, MADE, part.digest)
     if facts is None:
         return None
-    return [_outcome(ledger, shot, facts["outcomes"][shot.request.shot]) for shot in part.shots]
+    return [_outcome(ledger, shot, facts[shot.request.shot]) for shot in part.shots]
 
 
 def _outcome(ledger: Ledger, shot: PlannedShot, told: Mapping[str, Any]) -> Outcome:

@@ -23,7 +23,7 @@ __all__ = ["part"]
 
 RunId = Annotated[
     str,
-    Field(title="Run", description="Filled in by the render that starts this.", max_length=80),
+    Field(title="Run", description="A render fills this in. By hand, a part buys nothing.", max_length=80),
 ]
 PartDigest = Annotated[
     str,

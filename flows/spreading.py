@@ -77,7 +77,10 @@ async def _end_orphans(client: PrefectClient) -> None:
 async def _found(client: PrefectClient, wanted: FlowRunFilter) -> list[FlowRun]:
     """Every run that matches, page by page."""
     found: list[FlowRun] = []
-    while page := await client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=len(found)):
+    while len(found) % PAGE == 0:
+        page = await client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=len(found))
+        if not page:
+            break
         found += page
     return found
 

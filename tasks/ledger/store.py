@@ -174,10 +174,10 @@ class Ledger:
             tx.run(_END, {"run_id": run_id, "exit_code": exit_code, "now": tx.now})
             tx.event("", "run-ended", {"run_id": run_id, "exit_code": exit_code})
 
-    def note_run(self, run_id: str, kind: str, payload: Mapping[str, Any]) -> None:
-        """Append a fact about a run; `events` has it under the run's id."""
+    def tell(self, about: str, kind: str, payload: Mapping[str, Any]) -> None:
+        """Append a fact about what is no intent, such as a part of a run; `events` has it under that name."""
         with self._writing() as tx:
-            tx.event(run_id, kind, payload)
+            tx.event(about, kind, payload)
 
     def run(self, run_id: str) -> Run | None:
         """A run, or None."""
