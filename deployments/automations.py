@@ -1,50 +1,129 @@
-"""The automation that tells the server when a run's process has died: Prefect's heartbeats, missed three times."""
+"""The automations that Rushes keeps on its Prefect server: runs whose process died are crashed, and a person is told when needed."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState
-from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.actions import ChangeFlowRunState, SendNotification
+from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
 
-__all__ = ["ZOMBIES", "install", "zombies"]
+from tasks.errors import SetupProblem
+from tasks.settings import Settings
+
+__all__ = ["NEEDS_PERSON", "ZOMBIES", "install", "install_all", "needs_person", "zombies"]
 
 ZOMBIES = "Rushes: crash runs whose process died"
+NEEDS_PERSON = "Rushes: tell somebody that a run needs a person"
 _HEARTBEAT = "prefect.flow-run.heartbeat"
-_SILENT = timedelta(seconds=100)
+_RUNS = ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]})
+_OURS = ResourceSpecification({"prefect.resource.id": "prefect.tag.rushes", "prefect.resource.role": "tag"})
+# `collect` looks at the same open purchases every five minutes; the run that left them open has told of them.
+_BUYING = ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": ["render", "drop"]})
 # Prefect names the event after the state. Every state in which no process runs must end the watch: the names that the
 # flows give their last states, and Suspended, in which a run may wait for a person for days.
 _QUIET = (
     "Completed", "Failed", "Crashed", "Cancelled", "TimedOut", "Suspended", "Paused", "AwaitingRetry", "Scheduled", "Late",
     "Needs a person", "Not approved", "Refused", "Invalid", "Reused",
 )  # fmt: skip
+_TOLD = ("Needs a person", "Suspended", "Crashed")
+_SUBJECT = "{{ flow_run.name }}: {{ event.resource['prefect.state-name'] }}"
+_BODY = """\
+{{ event.resource['prefect.state-message'] or '' }}
+{{ flow_run|ui_url or 'flow run ' ~ flow_run.id }}
+Suspended: approve or reject the plan there. Needs a person: `rushes doubts`. Crashed: nothing is lost; `collect` fetches what was paid.
+"""
 
 
-def zombies(silent: timedelta = _SILENT) -> AutomationCore:
-    """A run that sent a heartbeat, and then for `silent` neither another one nor an end, is crashed."""
+def zombies(silent: timedelta | None = None) -> AutomationCore:
+    """A run of ours that sent a heartbeat, and then for `silent` neither another one nor an end, is crashed.
+
+    Left out, that is three heartbeats as they are set for this process.
+    """
     return AutomationCore(
         name=ZOMBIES,
         description="A crashed run has lost nothing: the ledger knows what is paid, and `collect` fetches it.",
         trigger=EventTrigger(
             after={_HEARTBEAT},
             expect={_HEARTBEAT, *(f"prefect.flow-run.{name}" for name in _QUIET)},
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            match=_RUNS,
+            match_related=_OURS,
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=silent,
+            within=silent or timedelta(seconds=3 * (get_current_settings().flows.heartbeat_frequency or 30) + 10),
         ),
         actions=[ChangeFlowRunState(state=StateType.CRASHED, message="its process died: no heartbeat")],
     )
 
 
-async def install(automation: AutomationCore | None = None) -> None:
-    """Create the automation, or bring the one that is there up to date."""
-    wanted = automation or zombies()
+async def needs_person(block: str) -> AutomationCore:
+    """Whoever the notification block reaches is told when a render or a drop is suspended, needs a person, or crashed.
+
+    Raises:
+        SetupProblem: Prefect holds no such notification block.
+    """
+    slug, _, name = block.partition("/")
+    hint = "Name a notification block of Prefect's UI as type/name, like slack-webhook/alerts, or unset RUSHES_NOTIFY."
+    async with get_client() as client:
+        try:
+            document = await client.read_block_document_by_name(name, slug, include_secrets=False)
+        except ObjectNotFound:
+            raise SetupProblem(f"RUSHES_NOTIFY: Prefect holds no block {block!r}", hint) from None
+    if document.block_schema is None or "notify" not in document.block_schema.capabilities:
+        raise SetupProblem(f"RUSHES_NOTIFY: the block {block!r} cannot notify anybody", hint)
+    return AutomationCore(
+        name=NEEDS_PERSON,
+        description="Set by RUSHES_NOTIFY.",
+        trigger=EventTrigger(
+            expect={f"prefect.flow-run.{name}" for name in _TOLD},
+            match=_RUNS,
+            match_related=[_OURS, _BUYING],
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[SendNotification(block_document_id=document.id, subject=_SUBJECT, body=_BODY)],
+    )
+
+
+async def install_all(settings: Settings) -> None:
+    """Every automation that these settings ask for.
+
+    Raises:
+        SetupProblem: RUSHES_NOTIFY names no notification block.
+    """
+    wanted = [zombies()]
+    if settings.notify:
+        wanted.append(await needs_person(settings.notify))
+    for automation in wanted:
+        await install(automation)
+
+
+async def install(wanted: AutomationCore) -> None:
+    """Create the automation, or bring the one that is there up to date; whether it is enabled is left to people.
+
+    One that is as wanted is left alone: with an update Prefect forgets which runs it watches, and a run that died
+    with the last `rushes serve` would stay in the state Running for ever.
+    """
     async with get_client() as client:
         there = await client.read_automations_by_name(wanted.name)
-        if there:
-            await client.update_automation(there[0].id, wanted)
-        else:
+        if not there:
             await client.create_automation(wanted)
+        elif _facts(there[0]) != _facts(wanted):
+            await client.update_automation(there[0].id, wanted.model_copy(update={"enabled": there[0].enabled}))
+
+
+def _facts(automation: Automation | AutomationCore) -> Mapping[str, Any]:
+    """What an automation does, comparable across a server that orders names as it likes."""
+    facts = automation.model_dump(mode="json", include={"description", "trigger", "actions"})
+    trigger = {
+        name: sorted(fact) if name in {"after", "expect", "for_each"} else fact
+        for name, fact in facts["trigger"].items()
+    }
+    return facts | {"trigger": trigger}

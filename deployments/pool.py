@@ -42,10 +42,11 @@ async def _complete() -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import DeploymentUpdate
 
-    from deployments.automations import install
+    from deployments.automations import install_all
     from deployments.catalogue import deployments
+    from tasks.settings import Settings
 
-    await install()
+    await install_all(Settings.load())
     async with get_client() as client:
         for one in await deployments():
             there = await client.read_deployment_by_name(f"{one.name}/{one.name}")

@@ -88,7 +88,7 @@ class _Service:
         async with AsyncExitStack() as ending:
             api_url = await self._server(ending)
             serving_prefect(api_url)
-            await self._installed()
+            await self._installed(settings)
             await self._serving(ending)
             parts = await self._beside(ending, settings)
             self._announce(api_url, settings, parts)
@@ -132,10 +132,10 @@ class _Service:
         for task in done - {told}:
             task.result()
 
-    async def _installed(self) -> None:
-        from deployments.automations import install
+    async def _installed(self, settings: Settings) -> None:
+        from deployments.automations import install_all
 
-        await install()
+        await install_all(settings)
 
     async def _serving(self, ending: AsyncExitStack) -> None:
         from deployments.serving import Serving
@@ -144,6 +144,7 @@ class _Service:
         await serving.start()
         stop_on_signals(self._stop)
         ending.push_async_callback(serving.stop)
+        self._beside_task(ending, serving.keep())
 
     async def _beside(self, ending: AsyncExitStack, settings: Settings) -> dict[str, str | None]:
         """The watcher and the receiver, each where its setting is there."""

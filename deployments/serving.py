@@ -1,9 +1,11 @@
-"""Serving the deployments in this process with Prefect's runner, and giving unfinished runs back at the end."""
+"""Serving the deployments in this process with Prefect's runner, through a server's absence, and giving unfinished runs back at the end."""
 
 import asyncio
+import datetime as dt
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -12,16 +14,23 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.exceptions import PrefectException
+from prefect.logging import get_logger
 from prefect.runner import Runner
-from prefect.states import Scheduled
+from prefect.states import Crashed, Scheduled
 
 from deployments.catalogue import deployments
+from tasks.errors import SetupProblem
+from tasks.seams import SystemClock
 
 __all__ = ["Serving"]
 
 POLL = 3.0
 """Seconds between questions for runs that are due."""
-_UNDER_WAY = [StateType.RUNNING, StateType.PENDING]
+TEND_EVERY = 10.0
+_UNDER_WAY = (StateType.RUNNING, StateType.PENDING)
+_AWAY = (httpx.HTTPError, PrefectException, OSError)
+_LOG = get_logger("rushes.serving")
 
 
 class Serving:
@@ -30,6 +39,7 @@ class Serving:
     def __init__(self, limit: int, *, poll: float = POLL) -> None:
         self._runner = Runner(name="rushes", limit=limit, pause_on_shutdown=False, query_seconds=poll)
         self._ids: list[UUID] = []
+        self._seen: dict[UUID, dt.datetime] = {}
         self._polling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -39,35 +49,112 @@ class Serving:
         self._polling = asyncio.create_task(self._runner.start())
         while not self._runner.started and not self._polling.done():  # noqa: ASYNC110 - the runner tells nobody when it has started
             await asyncio.sleep(0.05)
+        if self._runner.started:
+            self._bear_absence()
+
+    def _bear_absence(self) -> None:
+        """Prefect's poller gives up for good after three failures, and every run under way dies with it; ours asks on."""
+        poller = self._runner._scheduled_run_poller  # noqa: SLF001 - nothing public lets it go on
+        ask = poller._get_scheduled_flow_runs  # noqa: SLF001
+
+        async def patiently() -> list[FlowRun]:
+            try:
+                return await ask()
+            except _AWAY as error:
+                _LOG.warning("Prefect cannot be asked for runs (%s); it is asked again", type(error).__name__)
+                return []
+
+        poller._get_scheduled_flow_runs = patiently  # type: ignore[method-assign]  # noqa: SLF001
+
+    async def keep(self) -> None:
+        """Do what Prefect leaves undone where its server was away, for runs that were cancelled or ended meanwhile.
+
+        Raises:
+            SetupProblem: the runner ended by itself, so that nothing would be run any more.
+        """
+        while self._polling is not None and not self._polling.done():
+            await asyncio.sleep(TEND_EVERY)
+            try:
+                await self._tend()
+            except _AWAY as error:
+                _LOG.debug("runs cannot be tended: %r", error)
+        raise SetupProblem("Prefect's runner ended by itself", "Start `rushes serve` again.")
+
+    async def _tend(self) -> None:
+        """End the runs that are to be cancelled, and schedule again those whose process is gone and could not say so.
+
+        Prefect's own observer of cancellations is deaf for good once its server was away for some seconds.
+        """
+        runner = self._runner
+        alive = runner._process_manager.flow_run_ids()  # noqa: SLF001 - as `_cancel_run` below, there is no other way in
+        busy = {*alive, *runner._scheduled_run_poller._submitting_flow_run_ids}  # noqa: SLF001
+        self._seen |= dict.fromkeys(alive, SystemClock().now())
+        under_way = await self._read(StateType.CANCELLING, *(_UNDER_WAY if self._seen.keys() - busy else ()))
+        for run in under_way:
+            seen = self._seen.get(run.id)
+            if run.state is not None and run.state.is_cancelling():
+                await runner._cancel_run(run)  # noqa: SLF001 - does nothing for a run that it ends already
+            elif seen and run.id not in busy and run.state is not None and run.state.timestamp <= seen:
+                _LOG.warning("%s ended while Prefect was away; it is scheduled again", run.name)
+                await self._again(run)
+        self._seen = {run: seen for run, seen in self._seen.items() if run in busy}
 
     async def stop(self) -> None:
         """End the runs under way, politely, and schedule them again: a run goes on from what the ledger holds.
 
-        Runs that ask for new takes are left ended: started again they would ask once more.
+        Runs that ask for new takes are left ended: started again they would ask once more. With the server away
+        nothing can be scheduled: the runs' processes end all the same, and what they paid for is in the ledger.
         """
-        under_way = await self._under_way()
-        if self._runner.started:
-            await self._runner.astop()
-        if self._polling is not None:
-            await asyncio.gather(self._polling, return_exceptions=True)
-        await self._give_back(under_way)
+        try:
+            under_way = await self._read(*_UNDER_WAY)
+        except _AWAY as error:
+            _LOG.warning("Prefect cannot be asked (%s): unfinished runs are not scheduled again", type(error).__name__)
+            await self._ended(at_once=True)
+            return
+        await self._ended()
+        try:
+            await self._give_back(under_way)
+        except _AWAY as error:
+            _LOG.warning("unfinished runs could not be scheduled again: %r", error)
 
-    async def _under_way(self) -> list[FlowRun]:
-        running = FlowRunFilter(
+    async def _ended(self, *, at_once: bool = False) -> None:
+        """The runner's end; `at_once` leaves out what it would have told its server of each run."""
+        if self._polling is None:
+            return
+        if at_once:
+            self._polling.cancel()
+        elif self._runner.started:
+            await self._runner.astop()
+        await asyncio.gather(self._polling, return_exceptions=True)
+
+    async def _read(self, *states: StateType) -> list[FlowRun]:
+        """The runs of our deployments that are in one of the states."""
+        wanted = FlowRunFilter(
             deployment_id=FlowRunFilterDeploymentId(any_=self._ids),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY)),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states))),
         )
         async with get_client() as client:
-            return await client.read_flow_runs(flow_run_filter=running)
+            return await client.read_flow_runs(flow_run_filter=wanted)
 
     async def _give_back(self, runs: list[FlowRun]) -> None:
         async with get_client() as client:
-            for run in runs:
-                now = await client.read_flow_run(run.id)
-                if now.state is None or not (now.state.is_cancelled() or now.state.is_crashed()):
-                    continue
-                if not run.parameters.get("retakes"):
-                    again: State[Any] = Scheduled(
-                        message="its process was ended; it goes on from what the ledger holds"
-                    )
-                    await client.set_flow_run_state(run.id, again, force=True)
+            ended = [run for run in [await client.read_flow_run(run.id) for run in runs] if _was_ended(run)]
+        for run in ended:
+            await self._again(run)
+
+    async def _again(self, run: FlowRun) -> None:
+        if run.parameters.get("retakes"):
+            crashed: State[Any] = Crashed(
+                message="its process was ended; it asks for new takes, so it is not started again"
+            )
+            await self._set(run, crashed)
+        else:
+            await self._set(run, Scheduled(message="its process was ended; it goes on from what the ledger holds"))
+
+    async def _set(self, run: FlowRun, state: "State[Any]") -> None:
+        async with get_client() as client:
+            await client.set_flow_run_state(run.id, state, force=True)
+
+
+def _was_ended(run: FlowRun) -> bool:
+    return run.state is not None and (run.state.is_cancelled() or run.state.is_crashed())

@@ -137,10 +137,11 @@ class Sweeper:
     async def _submit(self, claim: Claim, path: str, attempt: int) -> bool:
         """Start the run; the idempotency key makes a second start of the same attempt the same run."""
         self._orphans[claim] = float("-inf")
+        nonce = await asyncio.to_thread(self._inbox.nonce, claim)
         run = await arun_deployment(
             DEPLOYMENT,
             parameters={"board": path, "claim": claim.name},
-            idempotency_key=f"{claim.name}-{attempt}",
+            idempotency_key=f"{claim.name}-{nonce}-{attempt}",
             timeout=0,
             as_subflow=False,
         )

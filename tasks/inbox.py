@@ -160,6 +160,10 @@ class Inbox:
             raise Terminal(f"the copy of {path} was changed")
         return drop
 
+    def nonce(self, claim: Claim) -> str:
+        """What tells this claim from one of the same content in another inbox."""
+        return str(self._note(_of(claim, "claim")).get("nonce", ""))
+
     def _kept_sidecar(self, claim: Claim, path: str) -> bytes:
         if not path.lower().endswith(".csv"):
             return b""
