@@ -24,18 +24,19 @@ CLOCK_SKEW = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; `problem` is empty where it is fine."""
+    """One thing that was looked at; `problem` is empty where it is fine, or `unset` and can be done without."""
 
     subject: str
     state: str
     problem: str = ""
     cure: str = ""
+    unset: bool = False
 
     def line(self) -> str:
         """As people read it."""
         if not self.problem:
-            return f"ok       {self.subject}: {self.state}"
-        return f"problem  {self.subject}: {self.problem}" + (f". {self.cure}" if self.cure else "")
+            return f"{'unset' if self.unset else 'ok':<8} {self.subject}: {self.state}"
+        return f"problem  {self.subject}: {self.problem.rstrip('.')}" + (f". {self.cure}" if self.cure else "")
 
     def document(self) -> dict[str, Any]:
         """As `doctor --json` prints it."""
@@ -116,7 +117,9 @@ def _store(settings: Settings) -> Finding:
 def _callback(settings: Settings) -> Finding:
     if settings.callback_url is None:
         return Finding(
-            "callbacks", "none (RUSHES_CALLBACK_URL is unset): jobs are polled, every lost reply waits for a person"
+            "callbacks",
+            "RUSHES_CALLBACK_URL is not set: jobs are polled, every lost reply waits for a person",
+            unset=True,
         )
     return Finding("callbacks", "the provider is told where to call")
 
@@ -129,7 +132,7 @@ async def _providers(production: Production) -> AsyncIterator[Finding]:
         try:
             production.auth(name)
         except SetupProblem as error:
-            yield Finding(name, f"no key: {error.hint} Boards that name it cannot be bought")
+            yield Finding(name, f"no key, so boards that name it cannot be bought. {error.hint}", unset=True)
             continue
         yield _stopped(production, name) or await _reached(production, name)
 
@@ -176,7 +179,8 @@ async def _prefect(production: Production) -> Finding:
 
     url = PREFECT_API_URL.value()
     if not url:
-        return Finding("prefect", "no PREFECT_API_URL: each render starts a temporary server (8 to 17 s)")
+        state = "PREFECT_API_URL is not set: each render starts a temporary server (8 to 17 s)"
+        return Finding("prefect", state, unset=True)
     try:
         reply = await production.wire.call(Request("GET", f"{url.rstrip('/')}/health"), auth=None, deadline=REACH)
     except Transient as error:

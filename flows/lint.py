@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flows.plan import Ask, LoadedBoard, check_board, check_providers, load_board
+from flows.plan import Ask, LoadedBoard, check_board, check_providers, load_board, place_of
 from specs.checks import warnings
 from specs.errors import Issue, SpecError
 from tasks.errors import RushesError
 from tasks.exits import ExitCode, worst
 from tasks.providers import PROVIDERS, misfits
 from tasks.settings import Settings
+from tasks.storage.store import local_path
 
 __all__ = ["Findings", "lint"]
 
@@ -59,13 +60,29 @@ async def lint(specs: Sequence[str], *, stills: bool = False, providers: tuple[s
     for spec in specs:
         try:
             loaded = load_board(spec)
-            noted += warnings(loaded.board, loaded.source)
+            noted += [*warnings(loaded.board, loaded.source), *([] if stills else _absent(loaded))]
             await _check(loaded, Ask(spec, providers), stills=stills)
         except SpecError as error:
             issues += error.issues
         except RushesError as error:
             unreadable.append((spec, error))
     return Findings(tuple(specs), tuple(issues), tuple(noted), tuple(unreadable))
+
+
+def _absent(loaded: LoadedBoard) -> Iterator[Issue]:
+    """Stills beside a local spec that are not there: a render would refuse them."""
+    spec = local_path(loaded.spec)
+    if spec is None:
+        return
+    seen: dict[str, bool] = {}
+    for request in loaded.board.requests():
+        for address in request.stills:
+            if "://" not in address and address not in seen:
+                seen[address] = spec.parent.joinpath(address).is_file()
+                if not seen[address]:
+                    yield loaded.issue(
+                        request, place_of(request, address), f"there is no file {address} beside the spec"
+                    )
 
 
 async def _check(loaded: LoadedBoard, ask: Ask, *, stills: bool) -> None:

@@ -24,7 +24,17 @@ from tasks.providers import PROVIDERS
 from tasks.storage import Missing, read_spec
 from tasks.validate import CheckedShot, Checking, check_shot
 
-__all__ = ["Ask", "LoadedBoard", "check_board", "load_board", "make_plan", "plan_json", "saved_plan", "spec_text"]
+__all__ = [
+    "Ask",
+    "LoadedBoard",
+    "check_board",
+    "load_board",
+    "make_plan",
+    "place_of",
+    "plan_json",
+    "saved_plan",
+    "spec_text",
+]
 
 CheckShot = Callable[[ShotRequest, Sequence[str], Checking], Coroutine[Any, Any, CheckedShot]]
 
@@ -181,7 +191,7 @@ def _problems(loaded: LoadedBoard, checked: CheckedShot) -> list[Issue]:
     request = checked.request
     if checked.problems:
         return [
-            loaded.issue(request, _place(request, address), error.message, error.hint)
+            loaded.issue(request, place_of(request, address), error.message, error.hint)
             for address, error in checked.problems
         ]
     if checked.fitting:
@@ -191,7 +201,8 @@ def _problems(loaded: LoadedBoard, checked: CheckedShot) -> list[Issue]:
     ]
 
 
-def _place(request: ShotRequest, address: str) -> tuple[str | int, ...]:
+def place_of(request: ShotRequest, address: str) -> tuple[str | int, ...]:
+    """Where a shot names the still at `address`."""
     if address == request.still:
         return ("still",)
     return ("end_still",) if address == request.end_still else ("elements",)

@@ -1,11 +1,11 @@
 """What people see: the plan as a table, progress on a terminal or as plain lines, problems with their cure."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -85,11 +85,22 @@ class PlainWatcher(Watcher):
 _ENDS = {"stored", "failed", "in_doubt", "held", "stalled", "refused", "cancelled"}
 
 
+class _Bars(Progress):
+    """The bars, and below them the run's money in a line of its own, so that 80 columns hold it."""
+
+    money = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """What is drawn."""
+        yield from super().get_renderables()
+        yield Text(self.money, style="dim", overflow="fold")
+
+
 class LiveWatcher(Watcher):
     """Bars on a terminal: one for the board with its money, one for each shot under way."""
 
     def __init__(self, out: Console) -> None:
-        self._progress = Progress(
+        self._progress = _Bars(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -104,7 +115,6 @@ class LiveWatcher(Watcher):
         self._seconds: Mapping[str, int] = {}
         self._jobs: dict[str, str] = {}
         self._phases: dict[str, str] = {}
-        self._money = ""
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -146,8 +156,7 @@ class LiveWatcher(Watcher):
             self._progress.update(bar, total=1.0, completed=fraction, words="render")
 
     def money(self, *, reserved: str, settled: str, in_doubt: str) -> None:
-        self._money = f"settled {settled}, reserved {reserved}, in doubt {in_doubt}"
-        self._show_board()
+        self._progress.money = f"  settled {settled}, reserved {reserved}, in doubt {in_doubt}"
 
     def report(self) -> None:
         if self._board is not None:
@@ -158,5 +167,5 @@ class LiveWatcher(Watcher):
             return
         done = sum(phase in _ENDS for phase in self._phases.values())
         waiting = sum(phase in {"wait", "queued", "submit"} for phase in self._phases.values())
-        words = f"{done}/{len(self._seconds)} shots, {waiting} waiting; {self._money}"
+        words = f"{done}/{len(self._seconds)} shots, {waiting} waiting"
         self._progress.update(self._board, words=words)

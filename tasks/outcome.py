@@ -11,7 +11,7 @@ from tasks.estimate import Action, Plan, PlannedShot
 from tasks.exits import ExitCode, worst
 from tasks.failover import refusal_kind
 from tasks.ledger import Intent, IntentState
-from tasks.production import Production
+from tasks.production import Production, on_loopback
 from tasks.providers.interface import Kind
 from tasks.report import Row, RunReport, totals
 from tasks.rows import Action as RowAction
@@ -134,6 +134,9 @@ def report_of(
         store_uri=production.store.uri(""),
         providers=tuple(dict.fromkeys(one.shot.provider for one in outcomes)),
         warnings=plan.warnings,
+        rehearsal=any(
+            one.shot.caps.paid and on_loopback(production.account(one.shot.provider).base_url) for one in outcomes
+        ),
     )
 
 

@@ -153,7 +153,7 @@ class Store:
 
     def probe(self) -> list[str]:
         """Write, read, and create exclusively, for real; what failed, in words. Empty when all is fine."""
-        path = f"rushes-doctor/{secrets.token_hex(8)}.txt"
+        path = f"rushes-doctor-{secrets.token_hex(8)}.txt"
         problems: list[str] = []
         try:
             self.put_once(b"first", path)

@@ -12,6 +12,7 @@ from tasks.errors import Refused
 from tasks.gate import Approval, Wish, gate
 from tasks.ledger import IntentState
 from tasks.shoot import check_ready
+from tests.fixtures.boards import board
 from tests.fixtures.command import ROOT, Installation
 from tests.fixtures.till import till
 
@@ -125,3 +126,11 @@ async def test_a_run_does_not_starve_behind_jobs_that_nobody_waits_for(tmp_path:
         report = await asyncio.wait_for(here.render(here.board(other)), 60)
         assert len(here.truth.creates) == 2
     assert [row.state for row in report.rows] == ["stored"]
+
+
+def test_check_warns_of_a_still_that_is_not_beside_the_spec(tmp_path: Path) -> None:
+    """Without --stills nothing is opened, but what is plainly missing is said, at its place."""
+    (tmp_path / "board.yaml").write_text(board(code="GONE").replace("stills/red.jpg", "nowhere.jpg"))
+    printed = Installation(tmp_path).run("check", str(tmp_path / "board.yaml"))
+    assert printed.code == 0, printed.err
+    assert "shots.0.still: there is no file nowhere.jpg beside the spec (warning)" in printed.out

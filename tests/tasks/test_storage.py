@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import os
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -264,8 +265,10 @@ def test_the_probe_finds_nothing_wrong_and_leaves_nothing(store: Store) -> None:
 
 def test_the_probe_tells_what_is_wrong(tmp_path: Path) -> None:
     """A folder that cannot be made is a problem in words."""
-    (tmp_path / "rushes-doctor").write_text("in the way")
-    (problem,) = Store.open(str(tmp_path)).probe()
+    store = Store.open(str(tmp_path / "store"))
+    shutil.rmtree(tmp_path / "store", ignore_errors=True)
+    (tmp_path / "store").write_text("in the way")
+    (problem,) = store.probe()
     assert "a file stands where a folder is needed" in problem
 
 
