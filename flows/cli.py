@@ -7,7 +7,6 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -201,14 +200,13 @@ def plan(
 
 async def _planned(ask: Any) -> "Plan":
     from flows.plan import make_plan
-    from tasks.gate import money_warnings
+    from tasks.gate import warned
     from tasks.production import Production
     from tasks.settings import Settings
 
     settings = Settings.load()
     async with Production.open(settings) as production:
-        made = await make_plan(production, ask)
-        return replace(made, warnings=(*made.warnings, *money_warnings(made, production.ledger, settings)))
+        return warned(await make_plan(production, ask), production.ledger, settings)
 
 
 @app.command

@@ -27,7 +27,7 @@ from tasks.deliver import deliver
 from tasks.errors import RushesError
 from tasks.estimate import Plan
 from tasks.exits import ExitCode
-from tasks.gate import Approval, NeedsApproval, Wish, gate
+from tasks.gate import Approval, NeedsApproval, Wish, gate, warned
 from tasks.production import Production, Watcher
 from tasks.report import RunReport, result_json
 from tasks.shoot import check_ready, owner
@@ -92,6 +92,7 @@ async def render_ask(
         production.ledger.recover(owner())
         board = loaded or load_board(ask.spec)
         plan = await make_plan(production, ask, loaded=board, check=steps.checked)
+        plan = warned(plan, production.ledger, settings)
         if vet is not None:
             vet(plan)
         approval = gate(plan, production.ledger, wish)

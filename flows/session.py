@@ -19,12 +19,15 @@ from flows.terminal import LiveWatcher, PlainWatcher, console, print_plan
 from tasks.errors import Refused, SetupProblem
 from tasks.estimate import Plan
 from tasks.exits import ExitCode
-from tasks.gate import NeedsApproval, Wish, changes_between, gate, money_warnings
+from tasks.gate import NeedsApproval, Wish, changes_between, gate, warned
 from tasks.production import Production, Watcher
 from tasks.settings import Settings, calm_prefect
 from tasks.shoot import check_ready
 
 __all__ = ["render_spec"]
+
+SHOWN = 20
+"""Warnings before a render; the report has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +82,14 @@ def _open(spec: str, ask: Ask, wish: Wish, out: Console, *, as_json: bool) -> _S
 async def _approved(session: _Session) -> Wish:
     """The wish with which the flow may start; asks on a terminal where nobody has approved yet."""
     async with Production.open(Settings.load()) as production:
-        plan = await make_plan(production, session.ask)
-        warnings = money_warnings(plan, production.ledger, production.settings)
-        plan = replace(plan, warnings=(*plan.warnings, *warnings))
+        plan = warned(await make_plan(production, session.ask), production.ledger, production.settings)
         try:
             approval = gate(plan, production.ledger, session.wish)
         except Refused as error:
             raise _explained(error, session, plan) from None
         check_ready(production, plan)
     if not isinstance(approval, NeedsApproval):
-        for warning in warnings:
+        for warning in plan.warnings[:SHOWN]:
             console(stderr=True).print(Text(f"warning {warning}"), soft_wrap=True)
         return session.wish
     print_plan(plan, console(stderr=True))

@@ -1,7 +1,7 @@
 """The gate between a plan and its purchase: within the caps, and approved by a rule or by a person."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from tasks.estimate import Plan
 from tasks.ledger import Cap, Ledger
 from tasks.settings import Settings
 
-__all__ = ["Approval", "NeedsApproval", "Wish", "changes_between", "gate", "money_warnings"]
+__all__ = ["Approval", "NeedsApproval", "Wish", "changes_between", "gate", "warned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,12 @@ def _total(plan: Plan, unit: str) -> Decimal | None:
     return None if others else plan.by_unit.get(unit, Money(0, unit)).amount
 
 
-def money_warnings(plan: Plan, ledger: Ledger, settings: Settings) -> tuple[str, ...]:
-    """What a render of this plan would be refused for, or go on in spite of, said while it is only a plan."""
+def warned(plan: Plan, ledger: Ledger, settings: Settings) -> Plan:
+    """The plan with what a render of it would be refused for, or go on in spite of, before its other warnings."""
+    return replace(plan, warnings=(*_money_warnings(plan, ledger, settings), *plan.warnings))
+
+
+def _money_warnings(plan: Plan, ledger: Ledger, settings: Settings) -> tuple[str, ...]:
     if plan.free:
         return ()
     warnings = list(_breaker_warnings(plan, ledger, settings))
