@@ -92,7 +92,7 @@ async def _attempt(
         match production.ledger.reserve(order):
             case Reserved(intent):
                 production.hooks("K5")
-                return await _uninterrupted(_send(production, intent, request, auth))
+                return await _uninterrupted(_section(production, intent, request, auth))
             case Taken(intent):
                 return await settled_elsewhere(production, intent), None
             case Full():
@@ -182,6 +182,17 @@ async def _uninterrupted(sending: Coroutine[Any, Any, tuple[Intent, float | None
         return await asyncio.shield(section)
     except asyncio.CancelledError:
         await asyncio.wait([section])
+        raise
+
+
+async def _section(
+    production: Production, intent: Intent, request: Request, auth: str | None
+) -> tuple[Intent, float | None]:
+    """Send; an end without an outcome leaves the intent to recovery at once, not when this process is gone."""
+    try:
+        return await _send(production, intent, request, auth)
+    except BaseException:
+        production.ledger.forsake(intent.intent_id)
         raise
 
 

@@ -144,6 +144,12 @@ class Senders:
             (self._folder / intent_id).unlink(missing_ok=True)
             os.close(descriptor)
 
+    def abandon(self, intent_id: str) -> None:
+        """Unlock without an outcome; the file stays and tells that the sender is gone."""
+        descriptor = self._held.pop(intent_id, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
     def holds(self, intent_id: str) -> bool:
         """Whether this very process reserved the intent and has not ended it."""
         return intent_id in self._held

@@ -252,6 +252,11 @@ class Ledger:
         except OSError as error:
             raise LedgerUnavailable(f"the journal cannot be written: {error}", "Free space in RUSHES_HOME.") from None
 
+    def forsake(self, intent_id: str) -> None:
+        """This process sends nothing more for the intent and does not know what came of it: `recover` may take it up."""
+        self._send_before.pop(intent_id, None)
+        self._opened.senders.abandon(intent_id)
+
     def accepted(self, intent_id: str, job_id: str, amount: Money | None, note: str = "") -> Intent:
         """K13, never fenced. Returns the intent that holds the job: another one where this had a job already (F53)."""
         with self._writing() as tx:

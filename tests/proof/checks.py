@@ -29,16 +29,16 @@ LISTED = {
 
 def violations(stage: Stage, production: Production, collected: Sequence[Collected]) -> list[tuple[str, str]]:
     """What is wrong now, as kind and sentence."""
-    intents = production.ledger.intents()
+    intents, events = production.ledger.intents(), production.ledger.events()
     return [
         *_accepted_once(stage),
         *_nothing_lost(stage, intents),
         *(("books", problem) for problem in production.ledger.verify()),
         *_money(stage, intents),
         *_nothing_leaks(stage),
-        *_no_strays(stage, intents, production.ledger.events()),
+        *_no_strays(stage, intents, events),
         *_exit(stage, intents, collected),
-        *_needless_doubt(stage, intents),
+        *_needless_doubt(stage, intents, events),
     ]
 
 
@@ -84,9 +84,16 @@ def _stored(stage: Stage, intent: Intent) -> Iterator[tuple[str, str]]:
 
 def _money(stage: Stage, intents: Sequence[Intent]) -> Iterator[tuple[str, str]]:
     """I3 and I4 against the provider's account: never more owed than booked, and equal where the provider is honest."""
+    units = {*(intent.quote.unit for intent in intents), *(job.unit for job in stage.oracle.jobs.values())}
+    for unit in sorted(units):
+        mine = [intent for intent in intents if intent.quote.unit == unit]
+        yield from _money_in(stage, mine, [job for job in stage.oracle.jobs.values() if job.unit == unit])
+
+
+def _money_in(stage: Stage, intents: Sequence[Intent], jobs: Sequence[Job]) -> Iterator[tuple[str, str]]:
     booked = sum((intent.reserved.amount + intent.settled.amount for intent in intents), Decimal(0))
-    owed = sum((job.net for job in stage.oracle.jobs.values()), Decimal(0))
-    unknowable = any(_second(stage, job) for job in stage.oracle.jobs.values()) or (
+    owed = sum((job.net for job in jobs), Decimal(0))
+    unknowable = any(_second(stage, job) for job in jobs) or (
         stage.script.overbills and any(intent.state is S.IN_DOUBT for intent in intents)
     )
     if owed > booked and not unknowable:
@@ -133,8 +140,10 @@ def _exit(stage: Stage, intents: Sequence[Intent], collected: Sequence[Collected
         yield "exit", f"exit code {exit_code(collected)} with {[intent.state.value for intent in intents]}"
 
 
-def _needless_doubt(stage: Stage, intents: Sequence[Intent]) -> Iterator[tuple[str, str]]:
-    """Once a job id is in the journal, no crash brings back the doubt."""
+def _needless_doubt(stage: Stage, intents: Sequence[Intent], events: Sequence[Event]) -> Iterator[tuple[str, str]]:
+    """Once a job id is in the journal, no crash brings back the doubt; a run that is cancelled leaves none at all."""
+    if stage.gentle:
+        yield from (("doubt", f"{one.intent_id}: {one.payload}") for one in events if one.state == S.IN_DOUBT)
     if stage.journalled:
         bound = {intent.job_id for intent in intents}
         yield from (("doubt", f"{job} was in the journal") for job in stage.journalled - bound)

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import gc
+import itertools
 import logging
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
+from tests.proof.crashes import Cancel
 from tests.proof.schedule import Played, Schedule, play, scratch
 from tests.proof.scripts import SCRIPTS
 
@@ -21,11 +23,16 @@ __all__ = ["PROTOCOL", "Tally", "Work", "all_work", "explore", "explore_one"]
 PROTOCOL = frozenset(f"K{number}" for number in range(1, 23))
 
 
+WAYS = tuple(itertools.product(("run", "step"), (False, True)))
+"""Who is cancelled, and whether the process goes on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One script: a crash at every `stride`-th point from `first` on, and `pairs` drawn by `seed`.
 
-    Scripts that go on for long are thinned to about `most` points.
+    In every `cancel`-th wait a run or a step is cancelled, each in `ways` of the four ways; 0: in none. Scripts that go on
+    for long are thinned to about `most` points and as many waits.
     """
 
     script: str
@@ -34,6 +41,8 @@ class Work:
     first: int = 1
     stride: int = 1
     pairs: int = 0
+    cancel: int = 0
+    ways: int = 1
     seed: int = 1
     most: int = 60
 
@@ -46,26 +55,34 @@ class Tally:
     crashes: int = 0
     pairs: int = 0
     accepts: int = 0
+    failovers: int = 0
     points: Counter[str] = field(default_factory=Counter)
+    waits: Counter[str] = field(default_factory=Counter)
     wrong: list[tuple[str, str, str]] = field(default_factory=list)
 
     def add(self, played: Played) -> None:
         """Count one schedule."""
         self.schedules += 1
         self.accepts += played.accepts
-        self.crashes += played.crashes
-        self.pairs += played.crashes > 1
-        for trail, end in zip(played.trails, played.schedule.ends, strict=False):
-            if len(trail) == end:
-                self.points[trail[-1]] += 1
+        self.failovers += played.failovers
+        self.crashes += len(played.crashes)
+        self.pairs += len(played.crashes) + len(played.cancels) > 1
+        self.points.update(played.crashes)
+        self.waits.update(played.cancels)
         self.wrong += [(kind, text, str(played.schedule)) for kind, text in played.wrong]
 
     def merge(self, other: "Tally") -> None:
         """Add what another process counted."""
-        for name in ("schedules", "crashes", "pairs", "accepts"):
+        for name in ("schedules", "crashes", "pairs", "accepts", "failovers"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.points += other.points
+        self.waits += other.waits
         self.wrong += other.wrong
+
+    @property
+    def cancels(self) -> int:
+        """How many runs and steps were cancelled."""
+        return self.waits.total()
 
     @property
     def covered(self) -> set[str]:
@@ -82,24 +99,26 @@ class Tally:
         return sum((Decimal(text) for kind, text, _ in self.wrong if kind == "overspend"), Decimal(0))
 
 
+CLOSELY = ("ok", "two-shots", "create-lost-after", "http-429-2", "http-503-after", "file-410", "failover-http-402")
+"""Scripts whose every wait is cancelled in all four ways, and every statement crashed at, also in CI."""
+
+
 def all_work(*, nightly: bool = False, seed: int = 1) -> list[Work]:
-    """CI: each point of each script, thinned with callbacks, and some pairs. Nightly: everything, each statement, many pairs."""
+    """CI: each point and wait of each script, thinned with callbacks, and some pairs. Nightly: all, each statement, many pairs."""
     if nightly:
-        return [
-            Work(name, callback, statements=True, pairs=150, seed=seed, most=1 << 20)
-            for name in SCRIPTS
-            for callback in (False, True)
-        ]
+        whole = {"statements": True, "pairs": 150, "cancel": 1, "ways": len(WAYS), "seed": seed, "most": 1 << 20}
+        return [Work(name, callback, **whole) for name in SCRIPTS for callback in (False, True)]
     return [
-        *(Work(name, callback=False, pairs=3, seed=seed) for name in SCRIPTS),
-        *(Work(name, callback=True, first=1 + at % 2, stride=2, pairs=1, seed=seed) for at, name in enumerate(SCRIPTS)),
-        *(Work(name, callback=True, statements=True, seed=seed) for name in ("ok", "create-lost-after", "bill-30pct")),
+        *(Work(name, callback=True, statements=True, cancel=1, ways=len(WAYS), seed=seed) for name in CLOSELY),
+        *(Work(name, callback=False, pairs=2, cancel=1, seed=seed) for name in SCRIPTS),
+        *(Work(name, callback=True, first=1 + at % 3, stride=3, seed=seed) for at, name in enumerate(SCRIPTS)),
     ]
 
 
 def explore_one(work: Work, *, stop_at_first: bool = False) -> Tally:
     """The clean run tells how many points there are; then a crash at the first, the next, and so on; then pairs."""
     logging.disable(logging.CRITICAL)
+    gc.freeze()  # what was imported need not be looked through again
     gc.disable()
     folder, tally = scratch(), Tally()
     try:
@@ -119,20 +138,42 @@ def _schedules(work: Work, folder: Path, tally: Tally) -> Iterator[Schedule]:
     plain = Schedule(SCRIPTS[work.script], work.callback, seed=work.seed, statements=work.statements)
     clean = play(plain, folder)
     tally.add(clean)
-    stride = max(work.stride, clean.points // (work.most if clean.points < 120 else work.most // 3))
-    for point in range(work.first, clean.points + 1, stride):
+    for point in _thinned(work, work.first, clean.points, work.stride):
         yield replace(plain, ends=(point,), seed=work.seed + point)
+    yield from _cancelled(work, plain, clean)
     chance = random.Random(f"{work}")
     for _ in range(work.pairs):
         ends = (chance.randint(1, clean.points), chance.randint(1, clean.points))
         yield replace(plain, ends=ends, seed=chance.randint(1, 1 << 20))
 
 
+def _cancelled(work: Work, plain: Schedule, clean: Played) -> Iterator[Schedule]:
+    """Cancelled in a wait; with pairs, also killed in what follows."""
+    if not work.cancel:
+        return
+    chance = random.Random(f"{work} {plain.script.name}")
+    for wait in _thinned(work, 1, clean.waits, work.cancel):
+        for way in range(work.ways):
+            whom, stays = WAYS[(wait + way) % len(WAYS)]
+            yield replace(plain, ends=(Cancel(wait, whom, stays),), seed=work.seed + wait)
+    for _ in range(work.pairs if clean.waits else 0):
+        whom, _ = chance.choice(WAYS)
+        ends = (Cancel(chance.randint(1, clean.waits), whom), chance.randint(1, clean.points))
+        yield replace(plain, ends=ends, seed=chance.randint(1, 1 << 20))
+
+
+def _thinned(work: Work, first: int, last: int, stride: int) -> range:
+    """All of a script of usual length; of a long one, which repeats itself, a part."""
+    most = work.most if last < 2 * work.most else work.most // 3
+    return range(first, last + 1, max(stride, last // most))
+
+
 def explore(works: Iterable[Work], *, processes: int | None = None) -> Tally:
     """All the work, the longest scripts first to come in."""
     total = Tally()
     context = multiprocessing.get_context("forkserver")
-    with concurrent.futures.ProcessPoolExecutor(processes or os.cpu_count(), mp_context=context) as pool:
+    count = processes or os.cpu_count()
+    with concurrent.futures.ProcessPoolExecutor(count, context, initializer=os.nice, initargs=(5,)) as pool:
         for tally in pool.map(explore_one, works):
             total.merge(tally)
     return total

@@ -223,7 +223,6 @@ def _state_of(pid: int) -> str:
 
 def kill_many(kills: int, *, seed: int = 1, side_by_side: int = 2) -> Killed:
     """Boards in turn until so many processes were killed: at points, at moments, and some stopped or asked to end."""
-    _FORK.set_forkserver_preload(["tests.proof.worker"])
     total, numbers, lock = Killed(), iter(range(1, 10_000)), threading.Lock()
     folder = Path(tempfile.mkdtemp(prefix="rushes-kills-"))
     with Sandbox(job_seconds=0.2, lag=0.001, size=64, key=KEY) as sandbox, ThreadPoolExecutor(side_by_side) as pool:

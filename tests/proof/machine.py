@@ -1,8 +1,11 @@
 """Histories that nobody thought of: Hypothesis orders submits, answers, losses, crashes, clocks and people as it likes."""
 
 import asyncio
+import concurrent.futures
 import datetime as dt
 import logging
+import multiprocessing
+import os
 import shutil
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -27,12 +30,13 @@ from tasks.errors import RushesError
 from tasks.production import Production
 from tasks.submit import submit_shot
 from tests.proof.checks import violations
-from tests.proof.crashes import Inline, Life, died
+from tests.proof.crashes import Life, died
 from tests.proof.oracle import Create, Oracle, Script
-from tests.proof.schedule import _decide, _unfinished, render, rest, scratch
+from tests.proof.schedule import render, rest, scratch, settle, unfinished
 from tests.proof.stage import BOARD, Stage
+from tests.proof.virtual import VirtualLoop
 
-__all__ = ["Histories", "Steps", "run_machine"]
+__all__ = ["Histories", "Steps", "run_machine", "run_machines"]
 
 SCRIPT = Script("history", shots=3, cap=4, exact=False, overbills=True)
 ANSWERS = (
@@ -77,7 +81,7 @@ class ParkingOracle(Oracle):
         if trace is not None:
             await trace("http11.send_request_headers.complete", {})
         asked = body["args"]
-        create = Create(str(asked["prompt"]))
+        create = Create(str(asked["prompt"]), "shortapi")
         self.on_create(create)
         self.creates.append(create)
         one = Parked(create, asked, body, asyncio.get_running_loop().create_future())
@@ -103,8 +107,7 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         logging.disable(logging.CRITICAL)
         COUNT.examples += 1
-        self.loop = asyncio.new_event_loop()
-        self.loop.set_default_executor(Inline())
+        self.loop = VirtualLoop()
         self.folder: Path = scratch()
         self.tasks: list[asyncio.Task[Any]] = []
         self.abandoned: list[Parked] = []
@@ -114,6 +117,7 @@ class Histories(RuleBasedStateMachine):
         """A fresh installation."""
         self.stage = Stage(self.folder / "stage", SCRIPT, seed, callback)
         stage = self.stage
+        self.loop.clock = stage.time
         self.oracle = ParkingOracle(SCRIPT, stage.time, stage._accepts, stage._creates, stage._called)
         stage.oracle = self.oracle
         self._start()
@@ -203,8 +207,16 @@ class Histories(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from((1.0, 20.0, 61.0, 600.0, 4000.0, 90_000.0)))
     def waits(self, seconds: float) -> None:
-        """Time passes: leases end, jobs finish, refunds come due."""
-        self.stage.time.turn(seconds)
+        """Time passes: pauses and leases end, jobs finish, refunds come due."""
+        self.loop.run_until_complete(asyncio.sleep(seconds))
+        self._spin()
+
+    @precondition(lambda self: self.tasks)
+    @rule(which=st.integers(0, 5))
+    def cancels(self, which: int) -> None:
+        """One of what is under way is cancelled; what is on the wire goes on (F77)."""
+        self.tasks[which % len(self.tasks)].cancel()
+        self._spin()
 
     @rule(hours=st.sampled_from((-1, 1)))
     def clock_jumps(self, hours: int) -> None:
@@ -217,9 +229,7 @@ class Histories(RuleBasedStateMachine):
         self.stage.life.dead = True
         self.abandoned += [one for one in self.oracle.parked if not one.answer.done()]
         self.oracle.parked.clear()
-        for task in self.tasks:
-            task.cancel()
-        self._spin()
+        self.loop.bury()
         self.tasks.clear()
         self.stage.close()
         self._start()
@@ -234,7 +244,7 @@ class Histories(RuleBasedStateMachine):
     def person_decides(self) -> None:
         """A person settles the doubts by the provider's own list, two hours later."""
         self.abandoned.clear()
-        self.loop.run_until_complete(_decide(self.stage, self.production))
+        self.loop.run_until_complete(settle(self.stage, self.production))
 
     @precondition(lambda self: self.production.ledger.doubts())
     @rule()
@@ -271,7 +281,7 @@ class Histories(RuleBasedStateMachine):
         self.stage.person, self.stage.cap = True, 10
         for _ in range(4):
             self.loop.run_until_complete(self._rendered())
-            if not _unfinished(self.stage, self.production):
+            if not unfinished(self.stage, self.production):
                 break
         assert not self.stage.wrong, self.stage.wrong
         collected = self.loop.run_until_complete(rest(self.stage, self.production))
@@ -280,13 +290,13 @@ class Histories(RuleBasedStateMachine):
 
     async def _rendered(self) -> None:
         await rest(self.stage, self.production)
-        await _decide(self.stage, self.production)
+        await settle(self.stage, self.production)
         rendering = asyncio.ensure_future(render(self.stage, self.production))
         while not rendering.done():
             for one in list(self.oracle.parked):
                 if not one.answer.done():
                     one.answer.set_result("ok")
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.5)
         await rendering
         await rest(self.stage, self.production)
 
@@ -310,3 +320,22 @@ def run_machine(*, examples: int, steps: int, seed: int, shrink: bool = False) -
     except (AssertionError, BaseExceptionGroup) as error:
         COUNT.wrong.append(("machine", "; ".join(map(str, getattr(error, "exceptions", (error,))))[:500]))
     return COUNT
+
+
+CHUNK = 50
+
+
+def run_machines(*, examples: int, steps: int, seed: int) -> Steps:
+    """The same, spread over the processors, fifty histories at a time from a seed of their own."""
+    total = Steps()
+    context = multiprocessing.get_context("forkserver")
+    with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), context, initializer=os.nice, initargs=(5,)) as pool:
+        chunks = [
+            pool.submit(run_machine, examples=min(CHUNK, examples - done), steps=steps, seed=seed * 1000 + done)
+            for done in range(0, examples, CHUNK)
+        ]
+        for one in [chunk.result() for chunk in chunks]:
+            total.examples += one.examples
+            total.steps += one.steps
+            total.wrong += one.wrong
+    return total

@@ -16,13 +16,13 @@ def _movie(seconds: int) -> bytes:
     """A real, tiny H.264 clip: a light that wanders over a gradient."""
     held = io.BytesIO()
     with av.open(held, "w", format="mp4") as movie:
-        stream = movie.add_stream("libx264", rate=4, options={"preset": "ultrafast", "threads": "1"})
+        stream = movie.add_stream("libx264", rate=2, options={"preset": "ultrafast", "threads": "1"})
         stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-        for number in range(4 * seconds):
+        for number in range(2 * seconds):
             pixels = np.full((32, 48, 3), 90, dtype=np.uint8)
             pixels[:, (number * 3) % 44 : (number * 3) % 44 + 4] = 220
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, 4)
+            frame.pts, frame.time_base = number, Fraction(1, 2)
             movie.mux(stream.encode(frame))
         movie.mux(stream.encode(None))
     return held.getvalue()

@@ -69,7 +69,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "tasks/ledger/acceptance.py",
         "    if record.job_id == job_id:\n",
         "    if record.state != S.SUBMITTING:\n        return intent_id\n    if record.job_id == job_id:\n",
-        ("asleep-at-K9", "create-lost-after"),
+        ("asleep-at-K10", "create-lost-after"),
     ),
     Mutant(
         "one job serves one shot",
@@ -111,7 +111,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "tasks/ledger/reserving.py",
         "if doubts >= DOUBT_HALT and order.quote.micros:",
         "if doubts > 99 >= DOUBT_HALT and order.quote.micros:",
-        ("two-doubts-of-three",),
+        ("two-doubts-of-four",),
     ),
     Mutant(
         "the journal of answers",
@@ -140,6 +140,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "    for record in old:\n",
         "    for record in old[:0]:\n",
         ("failed-silent",),
+    ),
+    Mutant(
+        "what is sent is heard out, whoever cancels",
+        "tasks/submit.py",
+        "return await asyncio.shield(section)",
+        "return await section",
+        ("ok",),
+    ),
+    Mutant(
+        "what one provider refuses for the shot's sake no other is asked",
+        "flows/shooting.py",
+        "return refusal_kind(production.ledger.events(intent.intent_id)) in PASSES_ON",
+        "return True",
+        ("failover-not-after-moderation",),
     ),
     Mutant(
         "a doubt holds its shot",
@@ -175,6 +189,7 @@ def work():
         for callback in (True, False):
             yield Work(script, callback, stride=3)
             yield Work(script, callback, first=2, stride=7)
+        yield Work(script, callback=False, first=1 << 20, cancel=2, ways=2)
 for one in work():
     wrong = explore_one(one, stop_at_first=True).wrong
     if wrong:
@@ -192,7 +207,7 @@ def killed(mutant: Mutant) -> str:
     with tempfile.TemporaryDirectory(prefix="rushes-mutant-") as folder:
         root = Path(folder)
         for package in PACKAGES:
-            skip = shutil.ignore_patterns("__pycache__", "examples")
+            skip = shutil.ignore_patterns("examples")  # what is compiled stays: only the mutated file is compiled again
             shutil.copytree(REPOSITORY / package, root / package, ignore=skip)
         for file, guard, without in ((mutant.file, mutant.guard, mutant.without), *mutant.also):
             text = (root / file).read_text()

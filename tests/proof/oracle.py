@@ -1,5 +1,6 @@
 """The provider inside the proof: speaks both dialects, lies by script, and keeps the truth that a ledger is held against."""
 
+import asyncio
 import functools
 import hashlib
 import json
@@ -10,8 +11,9 @@ from typing import Any
 
 import httpx
 
-from tests.proof.crashes import Life, VirtualTime
+from tests.proof.crashes import Life
 from tests.proof.movies import clip
+from tests.proof.virtual import VirtualTime
 from tests.proof.wires import (
     AMOUNTS,
     LOST,
@@ -39,6 +41,7 @@ class Job:
 
     job_id: str
     shot: str
+    provider: str
     accepted_at: float
     billed: Decimal
     outcome: str = "ok"
@@ -53,15 +56,25 @@ class Job:
         """What stays paid."""
         return self.billed - self.refunded
 
+    @property
+    def unit(self) -> str:
+        """What it is paid in."""
+        return "USD" if self.provider == "shortapi" else "sjinn-credits"
+
 
 @dataclass(slots=True)
 class Create:
-    """One create request that reached the provider; `definite`: refused for certain; `stops`: for want of a key or credit."""
+    """One create request that reached a provider.
+
+    `definite`: refused for certain; `stops`: for want of a key or credit; `final`: for what the shot itself is.
+    """
 
     shot: str
+    provider: str
     accepted: bool = False
     definite: bool = False
     stops: bool = False
+    final: bool = False
     run: int = 0
 
 
@@ -73,6 +86,7 @@ class Script:
     equals the provider's to the micro. `ends`: the state in which every shot must be at last. `pause`:
     the point at which the process sleeps past its lease, while another one recovers the ledger. `lies`: it
     names another shot's job, which nobody can tell while that one's own answer is lost; then only buying twice is judged.
+    `also`: who is asked where the first provider refuses, at `rate` USD a credit. `at_once`: jobs that may run side by side.
     """
 
     name: str
@@ -91,6 +105,14 @@ class Script:
     overbills: bool = False
     pause: str = ""
     lies: bool = False
+    also: tuple[str, ...] = ()
+    rate: Decimal | None = None
+    at_once: int | None = None
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """In the order of preference."""
+        return (self.provider, *self.also)
 
 
 @dataclass(slots=True)
@@ -119,8 +141,16 @@ class Oracle(httpx.AsyncBaseTransport):
         return script[at] if at < len(script) else "ok"
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Route by path; the request's head counts as sent once it is here."""
+        """Route by path; whoever asks waits before the answer and behind it, as on a socket."""
         self.life.check()
+        await asyncio.sleep(0)
+        self.life.check()
+        response = await self._routed(request)
+        await asyncio.sleep(0)
+        self.life.check()
+        return response
+
+    async def _routed(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         if "/clips/" in path:
             return self._file(request)
@@ -128,30 +158,36 @@ class Oracle(httpx.AsyncBaseTransport):
         creates = path.endswith(("/job/create", "/create_tool_task"))
         if creates:
             return await self._create(request, body)
-        return await self._query(request, body)
+        return self._query(request, body)
 
     async def _create(self, request: httpx.Request, body: dict[str, Any]) -> httpx.Response:
         kind = self.next("create")
         if kind in NOT_SENT:
             raise NOT_SENT[kind]("nothing left", request=request)
         asked = body.get("args") or body.get("input") or {}
-        create = Create(str(asked["prompt"]))
+        create = Create(str(asked["prompt"]), speaker(request))
         self.on_create(create)
         self.life("K8 bytes on the wire")
         trace = request.extensions.get("trace")
         if trace is not None:
             await trace("http11.send_request_headers.complete", {})
         self.creates.append(create)
-        response = self._answer(kind, create, asked, body, request)
+        try:
+            response = self._answer(kind, create, asked, body, request)
+        except httpx.TimeoutException:
+            if kind.startswith("timeout"):
+                await asyncio.sleep(60)  # longer than our own deadline
+            raise
         self.life("K9 head of the reply")
         return response
 
     def _accept(self, create: Create, asked: dict[str, Any], body: dict[str, Any], factor: str = "1") -> Job:
         create.accepted = True
         self.on_accept(self, create)
-        per_second = USD_PER_SECOND if self.script.provider == "shortapi" else CREDITS_PER_SECOND
+        per_second = USD_PER_SECOND if create.provider == "shortapi" else CREDITS_PER_SECOND
         price = per_second * int(asked["duration"]) * Decimal(factor)
-        job = Job(f"job-{len(self.jobs) + 1:04d}-{create.shot[:8]}", create.shot, self.time.ticks, price)
+        name = f"job-{len(self.jobs) + 1:04d}-{create.shot[:8]}"
+        job = Job(name, create.shot, create.provider, self.time.ticks, price)
         job.outcome = self.next("job")
         job.callback = str(body.get("callback_url") or "")
         self.jobs[job.job_id] = job
@@ -169,9 +205,10 @@ class Oracle(httpx.AsyncBaseTransport):
             return self._status(argument, create, asked, body)
         if name in REFUSALS:
             create.definite, create.stops = True, name in {"no-credit", "bad-key"}
-            return reply(refusal(self.script.provider, *REFUSALS[name]))
+            create.final = name in {"invalid", "moderation"}
+            return reply(refusal(create.provider, *REFUSALS[name]))
         if argument == "before":
-            unlisted = refusal(self.script.provider, "the flux is too high", 977)
+            unlisted = refusal(create.provider, "the flux is too high", 977)
             return reply(unlisted) if name == "unlisted" else sent(200, b"<html>busy</html>")
         if name == "twice":
             self._accept(create, asked, body)
@@ -195,8 +232,6 @@ class Oracle(httpx.AsyncBaseTransport):
             self._accept(create, asked, body)
         if argument == "late":
             self.time.later(600, functools.partial(self._accept, create, asked, body))
-        if name == "timeout":
-            self.time.turn(26)
         raise LOST[name]("no answer", request=request)
 
     def _status(self, argument: str, create: Create, asked: dict[str, Any], body: dict[str, Any]) -> httpx.Response:
@@ -209,18 +244,18 @@ class Oracle(httpx.AsyncBaseTransport):
         if when == "after":
             self._accept(create, asked, body)
         create.definite = status in {"400", "401", "402", "403", "404", "405", "413", "415", "422", "429"}
-        create.stops = status in {"401", "402", "403"}
+        create.stops, create.final = status in {"401", "402", "403"}, status in {"400", "413", "422"}
         text = {"402": "insufficient credit", "422": "duration is invalid"}.get(status, "no")
-        return reply(refusal(self.script.provider, text, int(status)), int(status), headers)
+        return reply(refusal(create.provider, text, int(status)), int(status), headers)
 
     def _honest(self, job: Job) -> dict[str, Any]:
-        if self.script.provider == "sjinn":
+        if job.provider == "sjinn":
             return {"success": True, "error_code": 0, "data": {"task_id": job.job_id}}
         return {"code": 0, "data": {"job_id": job.job_id, "amount": f"{job.billed.normalize():f}"}}
 
     def _odd(self, name: str, argument: str, job: Job) -> httpx.Response:
         honest = self._honest(job)
-        key = "task_id" if self.script.provider == "sjinn" else "job_id"
+        key = "task_id" if job.provider == "sjinn" else "job_id"
         data = honest["data"]
         match name:
             case "id":
@@ -238,18 +273,18 @@ class Oracle(httpx.AsyncBaseTransport):
             case "contradiction":
                 honest["error"] = "generation could not be started"
             case "unlisted":
-                return reply(refusal(self.script.provider, "the flux is too high", 977))
+                return reply(refusal(job.provider, "the flux is too high", 977))
             case _:
                 pass
         return mangled(name, json.dumps(honest).encode())
 
-    async def _query(self, request: httpx.Request, body: dict[str, Any]) -> httpx.Response:
+    def _query(self, request: httpx.Request, body: dict[str, Any]) -> httpx.Response:
         self.life("query")
         kind = self.next("query")
         asked = str(request.url.params.get("id") or body.get("task_id") or "")
         job = self.jobs.get(asked)
-        if job is None:
-            return reply(refusal(self.script.provider, "job not found", 404))
+        if job is None or job.provider != speaker(request):
+            return reply(refusal(speaker(request), "job not found", 404))
         if kind in {"lost", "closed", "reset"}:
             raise LOST[kind]("no answer", request=request)
         if kind.isdigit():
@@ -263,7 +298,7 @@ class Oracle(httpx.AsyncBaseTransport):
     def _snapshot(self, job: Job, kind: str) -> dict[str, Any]:
         job.queries += 1
         state = self._state(job, kind)
-        sjinn = self.script.provider == "sjinn"
+        sjinn = job.provider == "sjinn"
         data: dict[str, Any] = {"task_id" if sjinn else "id": job.job_id, "status": status_of(state, sjinn=sjinn)}
         if state == "done":
             job.told_done = True
@@ -308,3 +343,8 @@ class Oracle(httpx.AsyncBaseTransport):
             headers["content-range"] = f"bytes {start}-{len(movie) - 1}/{len(movie)}"
             return sent(206, movie[int(start) :], headers)
         return sent(200, movie, headers)
+
+
+def speaker(request: httpx.Request) -> str:
+    """Whose address a request goes to."""
+    return "sjinn" if request.url.host.endswith("sjinn.ai") else "shortapi"

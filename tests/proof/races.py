@@ -110,7 +110,6 @@ def race(url: str, rounds: int) -> Raced:
 
 def _run_all(track: Track) -> list[int | None]:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.proof.races"])
     barrier = context.Barrier(PROCESSES)
     running = [context.Process(target=_racer, args=(track, number, barrier)) for number in range(PROCESSES)]
     for process in running:

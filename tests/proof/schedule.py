@@ -1,4 +1,4 @@
-"""One schedule: a script, the points at which lives end, callbacks or none; played to rest, then held against the truth."""
+"""One schedule: a script, the ways in which lives end, callbacks or none; played to rest, then held against the truth."""
 
 import asyncio
 import functools
@@ -7,24 +7,25 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from flows.collect import OPEN, Collected, collect
 from flows.doubts import Decision, resolve
+from flows.shooting import PlainSteps, begin, make_shots
 from tasks.errors import RushesError
-from tasks.estimate import Action, decide
+from tasks.estimate import PlannedShot
+from tasks.exits import ExitCode, worst
+from tasks.gate import Approval
 from tasks.ledger import Intent, IntentState, Ledger
 from tasks.production import Production
-from tasks.providers import PROVIDERS
-from tasks.store import store_take
-from tasks.submit import submit_shot
-from tasks.wait import wait_for
+from tasks.shoot import Run, order_of
+from tasks.submit import Submission, submit_shot
 from tests.proof.checks import violations
-from tests.proof.crashes import Inline, Life, died
+from tests.proof.crashes import Cancel, Life, foreseen
 from tests.proof.oracle import Script
-from tests.proof.stage import BOARD, Stage
+from tests.proof.stage import MEDIA, Stage
+from tests.proof.virtual import VirtualLoop
 
-__all__ = ["Played", "Schedule", "play", "scratch"]
+__all__ = ["Played", "Schedule", "play", "render", "rest", "scratch", "settle", "unfinished"]
 
 GAPS = (1.0, 45.0, 100.0, 5000.0)
 MOST_STARTS = 4
@@ -33,11 +34,11 @@ ROUNDS = (1300.0, 1300.0, 4000.0, 90_000.0, 4000.0)
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`ends` are the points at which one life after the other ends; what follows them lives on."""
+    """`ends` say how one life after the other ends, at a point or by a cancellation; what follows them lives on."""
 
     script: Script
     callback: bool = False
-    ends: tuple[int, ...] = ()
+    ends: tuple[int | Cancel, ...] = ()
     seed: int = 1
     statements: bool = True
 
@@ -45,22 +46,48 @@ class Schedule:
         where = "+".join(map(str, self.ends)) or "no crash"
         return f"{self.script.name} {'callback' if self.callback else 'no callback'} crash {where} seed {self.seed}"
 
+    @property
+    def gentle(self) -> bool:
+        """Whether nothing goes wrong but that runs are told to stop."""
+        mischief = self.script.create or self.script.pause or self.script.ledger
+        return not mischief and all(isinstance(end, Cancel) and end.whom == "run" for end in self.ends)
+
+    def lives(self) -> Iterator[Life]:
+        """One after the other."""
+        for end in self.ends:
+            if isinstance(end, Cancel):
+                yield Life(statements=self.statements, cancel=end, watched=True)
+            else:
+                yield Life(end, self.statements)
+        while True:
+            yield Life(statements=self.statements, watched=not self.ends)
+
 
 @dataclass(slots=True)
 class Played:
-    """What came of a schedule: the points of each life, what is wrong, the end states; `points` that could be crashed at."""
+    """What came of a schedule: its lives, what is wrong, the end states.
+
+    `points` and `waits` that a life without an end has passed before the checks.
+    """
 
     schedule: Schedule
-    trails: list[list[str]] = field(default_factory=list)
+    lives: list[Life] = field(default_factory=list)
     wrong: list[tuple[str, str]] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     accepts: int = 0
+    failovers: int = 0
     points: int = 0
+    waits: int = 0
 
     @property
-    def crashes(self) -> int:
-        """How many lives ended."""
-        return sum(len(trail) == end for trail, end in zip(self.trails, self.schedule.ends, strict=False))
+    def crashes(self) -> list[str]:
+        """The points at which lives ended."""
+        return [life.trail[-1] for life in self.lives if life.dead]
+
+    @property
+    def cancels(self) -> list[str]:
+        """The waits in which something was cancelled."""
+        return [life.waits[life.cancel.at - 1] for life in self.lives if life.cancel and life.cancelled]
 
 
 def scratch() -> Path:
@@ -74,72 +101,91 @@ def play(schedule: Schedule, folder: Path, *, ledgers: type[Ledger] = Ledger) ->
     """Play a schedule in `folder`, which is emptied."""
     root = folder / "stage"
     stage = Stage(root, schedule.script, schedule.seed, schedule.callback, ledgers=ledgers)
+    stage.hears, stage.gentle = True, schedule.gentle
     played = Played(schedule)
-    lives = iter((*schedule.ends, *(0,) * MOST_STARTS))
-    while not _loop().run_until_complete(_live(stage, Life(next(lives), schedule.statements), played)):
-        if len(played.trails) == len(schedule.ends) + MOST_STARTS:
+    loop, lives = _loop(), schedule.lives()
+    loop.clock = stage.time
+    while not loop.live(life := next(lives), _live(stage, life, played)):
+        _ended(stage, life)
+        if len(played.lives) == len(schedule.ends) + MOST_STARTS:
             played.wrong.append(("stuck", f"no start succeeds: {stage.notes[-1:]}"))
             break
     stage.end()
-    played.wrong[:0] = stage.wrong
+    played.wrong[:0] = [*stage.wrong, *(("stray", repr(loop.strays.pop())) for _ in range(len(loop.strays)))]
     if schedule.script.lies and schedule.ends:
         played.wrong = [one for one in played.wrong if one[0] in {"double", "resent", "halted", "leak"}]
     played.accepts = len(stage.oracle.jobs)
+    played.failovers = sum(job.provider != schedule.script.provider for job in stage.oracle.jobs.values())
     shutil.rmtree(root, ignore_errors=True)
     return played
 
 
 @functools.cache
-def _loop() -> asyncio.AbstractEventLoop:
-    """One loop a process: making one costs as much as a small schedule."""
-    loop = asyncio.new_event_loop()
-    loop.set_default_executor(Inline())
-    return loop
+def _loop() -> VirtualLoop:
+    """One a process."""
+    return VirtualLoop()
+
+
+def _ended(stage: Stage, life: Life) -> None:
+    """The kernel takes what the process held; the next one starts some time later."""
+    stage.close()
+    at = life.ends_at or (life.cancel.at if life.cancel else 0)
+    stage.time.turn(GAPS[(at + stage.seed) % len(GAPS)])
 
 
 async def _live(stage: Stage, life: Life, played: Played) -> bool:
     """One process: render, then collect until nothing moves, then what a person would do. Whether it lived to its end."""
-    played.trails.append(life.trail)
+    played.lives.append(life)
     try:
         production = stage.open(life)
-        await render(stage, production)
-        collected = await rest(stage, production)
-        played.points = len(life.trail)
-        if not life.ends_at:
-            await _aftermath(stage, production, collected, played)
-    except RushesError as error:
+        collected = await _working(stage, production, life)
+        if collected is None or life.ends_at:
+            return False
+        played.points, played.waits = len(life.trail), len(life.waits)
+        await _aftermath(stage, production, collected, played)
+    except (RushesError, BaseExceptionGroup) as error:
+        if not foreseen(error, RushesError):
+            raise
         stage.notes.append(f"the process ended: {error}")
         return False
-    except BaseException as error:
-        if not died(error):
-            raise
-        return False
-    finally:
-        stage.close()
-        stage.time.turn(GAPS[(life.ends_at + stage.seed) % len(GAPS)])
-    return not life.ends_at
+    return True
+
+
+async def _working(stage: Stage, production: Production, life: Life) -> list[Collected] | None:
+    """Render and collect; again where that was cancelled and the process stays. None where it does not."""
+    life.run = asyncio.ensure_future(_work(stage, production))
+    await asyncio.wait([life.run])
+    if not (life.cancelled and life.run.cancelled()):
+        return life.run.result() if life.cancel is None or life.cancel.stays else None
+    return await _work(stage, production) if life.cancel and life.cancel.stays else None
+
+
+async def _work(stage: Stage, production: Production) -> list[Collected]:
+    await render(stage, production)
+    return await rest(stage, production)
+
+
+class Steps(PlainSteps):
+    """The plain steps, but for the addresses of stills: publishing them is not under proof."""
+
+    async def submit(self, production: Production, run: Run, shot: PlannedShot) -> Intent:
+        """Buy the shot once, or find that it already is."""
+        return await submit_shot(production, Submission(order_of(production, run, shot), shot.request, MEDIA))
 
 
 async def render(stage: Stage, production: Production) -> None:
-    """What the render flow does, one shot after another, without its orchestrator."""
-    ledger = production.ledger
-    ledger.recover("proof")
+    """`rushes render` without its orchestrator."""
+    production.ledger.recover("proof")
     stage.runs += 1
-    run_id = f"run-{stage.runs}"
-    by: Literal["auto", "person"] = "person" if stage.person else "auto"
-    ledger.begin_run(run_id, board=BOARD, spec_sha256="", digest=run_id, caps=(), approved_by=by, approval="the proof")
-    for request in stage.requests:
-        decision = decide(ledger, BOARD, request, PROVIDERS[stage.script.provider].caps, stage.key_of(request))
-        intent = decision.intent
-        try:
-            if decision.action is Action.CREATE:
-                intent = await submit_shot(production, stage.submission(production, request, run_id))
-            elif decision.action is not Action.RESUME:
-                continue
-            if intent is not None:
-                await store_take(production, await wait_for(production, intent))
-        except RushesError as error:
-            stage.notes.append(f"{request.shot}: {error}")
+    plan = stage.plan(production)
+    run_cap = stage.caps(plan.shots[0].quote.money)[0].limit
+    approval = Approval("person" if stage.person else "auto", "the proof", (run_cap,))
+    run = begin(production, plan, approval, production.clock.now())
+    outcomes = await make_shots(production, run, plan.shots, Steps())
+    stage.notes += [f"{one.shot.request.shot}: {one.note}" for one in outcomes if one.note]
+    code = worst(one.exit_code for one in outcomes)
+    if (code is ExitCode.OK) != _all(stage, production, {IntentState.STORED}):
+        stage.wrong.append(("exit", f"a run ends with {code} and {[one.state for one in outcomes]}"))
 
 
 async def rest(stage: Stage, production: Production) -> list[Collected]:
@@ -150,7 +196,7 @@ async def rest(stage: Stage, production: Production) -> list[Collected]:
         collected = await collect(production, "proof")
         if not any(_moves(stage, one.intent) for one in collected):
             return collected
-        stage.time.turn(seconds)
+        await production.clock.sleep(seconds)
     await stage.receive(production)
     return await collect(production, "proof")
 
@@ -165,13 +211,12 @@ def _moves(stage: Stage, intent: Intent) -> bool:
 async def _aftermath(stage: Stage, production: Production, collected: Sequence[Collected], played: Played) -> None:
     """Check at rest; then a person looks at the provider's own list, settles every doubt, and renders again."""
     played.wrong += violations(stage, production, collected)
-    if _unfinished(stage, production):
+    if unfinished(stage, production):
         stage.person = True
         for _ in range(8):
-            await _decide(stage, production)
-            await render(stage, production)
-            collected = await rest(stage, production)
-            if not _unfinished(stage, production):
+            await settle(stage, production)
+            collected = await _work(stage, production)
+            if not unfinished(stage, production):
                 break
         played.wrong += violations(stage, production, collected)
     played.states = [intent.state.value for intent in production.ledger.intents()]
@@ -183,9 +228,13 @@ def _final(stage: Stage, production: Production) -> Iterator[tuple[str, Intent |
         yield request.shot, production.ledger.find(stage.key_of(request))
 
 
-def _unfinished(stage: Stage, production: Production) -> bool:
-    done = {IntentState.STORED, IntentState.FAILED_FINAL}
-    return any(intent is None or intent.state not in done for _, intent in _final(stage, production))
+def _all(stage: Stage, production: Production, states: set[IntentState]) -> bool:
+    return all(intent is not None and intent.state in states for _, intent in _final(stage, production))
+
+
+def unfinished(stage: Stage, production: Production) -> bool:
+    """Whether a shot is neither stored nor settled as failed."""
+    return not _all(stage, production, {IntentState.STORED, IntentState.FAILED_FINAL})
 
 
 def _not_ended(stage: Stage, production: Production) -> list[tuple[str, str]]:
@@ -197,11 +246,11 @@ def _not_ended(stage: Stage, production: Production) -> list[tuple[str, str]]:
     return [("stuck", f"{shot} ended as {state} ({notes})") for shot, state in found if state != stage.script.ends]
 
 
-async def _decide(stage: Stage, production: Production) -> None:
+async def settle(stage: Stage, production: Production) -> None:
     """A person who looks at the provider's truth: attaches what is there, declares absent what is not."""
-    stage.time.turn(7300)
+    await production.clock.sleep(7300)
     for intent in production.ledger.doubts():
-        jobs = [job for job in stage.oracle.jobs.values() if job.shot == intent.shot]
+        jobs = [one for one in stage.oracle.jobs.values() if (one.shot, one.provider) == (intent.shot, intent.provider)]
         unknown = [job for job in jobs if production.ledger.by_job(intent.provider, job.job_id) is None]
         try:
             if unknown:

@@ -1,6 +1,7 @@
 """Every way in which a provider, a file host, a disk or a database misbehaves in the proof, by name."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 from tests.proof.oracle import Script
 
@@ -12,7 +13,7 @@ def _lost_creates() -> Iterator[Script]:
         for when in ("before", "after", "late"):
             yield Script(f"create-{kind}-{when}", create=(f"{kind}:{when}",))
     yield Script("create-cut", create=("cut:before",))
-    yield Script("create-twice-lost", create=("lost:after", "lost:before"), shots=2)
+    yield Script("create-twice-lost", create=("lost:after", "lost:before"), shots=2, at_once=1)
     for status in (500, 502, 503, 504, 408, 409, 307, 301):
         yield Script(f"http-{status}-before", create=(f"http:{status}",))
         yield Script(f"http-{status}-after", create=(f"http:{status}-after",))
@@ -29,9 +30,9 @@ def _definite_creates() -> Iterator[Script]:
         yield Script(f"http-429-{after or 'bare'}", create=(f"http:429-{after}",))
     yield Script("queue-full", create=("queue-full", "queue-full"))
     for status in (400, 401, 402, 403, 404, 413, 422):
-        yield Script(f"http-{status}", create=(f"http:{status}",), shots=2)
+        yield Script(f"http-{status}", create=(f"http:{status}",), shots=2, at_once=1)
     for kind in ("no-credit", "bad-key", "invalid", "moderation"):
-        yield Script(kind, create=(kind,), shots=2)
+        yield Script(kind, create=(kind,), shots=2, at_once=1)
 
 
 def _odd_accepts() -> Iterator[Script]:
@@ -46,8 +47,8 @@ def _odd_accepts() -> Iterator[Script]:
         yield Script(f"amount-{what}", create=(f"amount:{what}",))
     yield Script("amount-missing", create=("amount-missing",))
     yield Script("bill-1pct", create=("bill:1.01",), overbills=True)
-    yield Script("bill-30pct", create=("bill:1.3",), shots=2, overbills=True)
-    yield Script("bill-times-100", create=("bill:100",), shots=2, overbills=True, ends="any")
+    yield Script("bill-30pct", create=("bill:1.3",), shots=2, at_once=1, overbills=True)
+    yield Script("bill-times-100", create=("bill:100",), shots=2, at_once=1, overbills=True, ends="any")
     yield Script("double-accept", create=("twice",), exact=False)
     yield Script("callback-first", create=("callback-first",))
     yield Script("callback-then-lost", create=("callback-first:lost",))
@@ -108,13 +109,46 @@ def _budgets() -> Iterator[Script]:
 def _sleepers() -> Iterator[Script]:
     for point in ("K2", "K5", "K8 bytes on the wire", "K9 head of the reply", "K10", "K12", "K15", "K18", "K20"):
         yield Script(f"asleep-at-{point.partition(' ')[0]}", pause=point)
-    yield Script("two-doubts-of-three", create=("lost:after", "lost:before"), shots=3)
+    yield Script("two-doubts-of-four", create=("lost:after", "lost:before"), shots=4, cap=5, at_once=3)
 
 
 def _sjinn() -> Iterator[Script]:
     for kind in ("ok", "lost:after", "lost:before", "http:502-after", "contradiction", "id:empty", "no-credit"):
         yield Script(f"sjinn-{kind.replace(':', '-')}", create=(kind,), provider="sjinn")
     yield Script("sjinn-failed", job=("failed",), provider="sjinn", ends="FAILED_FINAL")
+
+
+CHEAPER, DEARER = Decimal("0.0007"), Decimal("0.00072")
+"""USD a credit at which SJinn asks a little less, or a little more, than ShortAPI does."""
+
+
+def _failover() -> Iterator[Script]:
+    """A list of two: the second is asked only where the first one definitely refused, for a reason of its own."""
+
+    def listed(name: str, *create: str, shots: int = 1, ends: str = "STORED", job: tuple[str, ...] = ()) -> Script:
+        pair = {"also": ("sjinn",), "rate": CHEAPER, "cap": 3, "at_once": 1}
+        return Script(f"failover-{name}", create=create, shots=shots, ends=ends, job=job, **pair)
+
+    for kind in ("http:401", "http:402", "http:403", "http:404", "no-credit", "bad-key"):
+        yield listed(kind.replace(":", "-"), kind, shots=2)
+    for kind in ("refused-connection", "proxy"):
+        yield listed(kind, *(kind,) * 4)
+    yield listed("http-429-for-ever", *("http:429-1000000000",) * 20)
+    yield listed("then-lost", "http:402", "lost:after")
+    yield listed("then-never-arrived", "http:402", "lost:before")
+    yield listed("then-502", "http:401", "http:502-after")
+    yield listed("then-refused-too", "http:402", "http:402")
+    yield listed("then-odd", "no-credit", "contradiction")
+    yield listed("then-failed", "http:402", job=("failed",), ends="FAILED_FINAL")
+    yield listed("not-after-lost", "lost:after")
+    yield listed("not-when-late", "lost:late")
+    yield listed("not-after-502", "http:502-after")
+    yield listed("not-after-422", "http:422")
+    yield listed("not-after-moderation", "moderation")
+    yield listed("not-after-failed", job=("failed",), ends="FAILED_FINAL")
+    other = {"provider": "sjinn", "also": ("shortapi",), "rate": DEARER, "at_once": 1}
+    yield Script("failover-from-sjinn", create=("no-credit",), shots=2, **other)
+    yield Script("failover-too-dear", create=("http:402",), also=("sjinn",), rate=DEARER, at_once=1)
 
 
 SCRIPTS: dict[str, Script] = {
@@ -131,6 +165,7 @@ SCRIPTS: dict[str, Script] = {
         _budgets(),
         _sleepers(),
         _sjinn(),
+        _failover(),
     )
     for script in family
 }

@@ -1,39 +1,41 @@
 """One installation under proof: the real production over virtual time, seeded chance and the oracle; lives come and go."""
 
+import asyncio
 import hashlib
 import json
 import sqlite3
 import ssl
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
 from pydantic import SecretStr
 
-from specs.money import Money
+from specs.money import USD, Money
 from specs.request import ShotRequest
-from tasks.errors import SetupProblem, Transient
-from tasks.estimate import semantics_json, shot_key
+from specs.storyboard import Storyboard
+from tasks.estimate import Plan, estimate, semantics_json, shot_key, worth
 from tasks.hints import follow, note_hint
 from tasks.http import Wire
 from tasks.ledger import Cap, Ledger, Order
-from tasks.ledger.journal import Journal
 from tasks.production import Production
 from tasks.providers import PROVIDERS
 from tasks.providers.interface import Media
 from tasks.settings import Settings
 from tasks.stills import Still
 from tasks.storage import Store
-from tasks.storage.backend import Source
 from tasks.storage.folder import Folder
 from tasks.submit import Submission
-from tests.proof.crashes import Life, LifeClock, LifeRng, VirtualTime, locked, watch_database
+from tasks.validate import CheckedShot
+from tests.proof.crashes import Life, locked
+from tests.proof.disks import CrashingJournal, LyingFolder
+from tests.proof.driver import Driver
 from tests.proof.oracle import Create, Oracle, Script
+from tests.proof.virtual import LifeClock, LifeRng, VirtualTime
 
-__all__ = ["BOARD", "CANARY", "Stage"]
+__all__ = ["BOARD", "CANARY", "MEDIA", "Stage"]
 
 BOARD = "PROOF"
 CANARY = "canary-key-5f1e0c77"
@@ -53,6 +55,7 @@ class Stage:
     wrong: list[tuple[str, str]] = field(default_factory=list)
     permits: Counter[str] = field(default_factory=Counter)
     runs: int = 0
+    hears: bool = False
     person: bool = False
     cap: int = 0
     rng: LifeRng = field(init=False)
@@ -66,7 +69,8 @@ class Stage:
     slept: bool = False
     foreign: set[str] = field(default_factory=set)
     ledgers: type[Ledger] = Ledger
-    _unwatch: Any = None
+    gentle: bool = False
+    _hearing: bool = False
     _reader: sqlite3.Connection | None = None
 
     def __post_init__(self) -> None:
@@ -116,46 +120,52 @@ class Stage:
         self.life = self.oracle.life = life
         life.sabotage, life.passing = self._sabotage, self._sleeps
         clock = LifeClock(self.time, life)
-        settings = _settings(self.root, callback=self.callback)
+        settings = self._settings()
         ledger = self.ledgers.open(settings.ledger_url, home=self.home, clock=clock, rng=self.rng, durable=False)
-        engine = ledger._database._engine
-        engine.dialect, engine._compiled_cache = _SHARED.setdefault("dialect", engine.dialect), _COMPILED
-        self._unwatch = watch_database(engine, life)
-        ledger._opened.journal = CrashingJournal(ledger._opened.journal, life, self)  # type: ignore[assignment]
+        ledger._database._engine = Driver(ledger._database._engine, life)  # type: ignore[assignment]
+        journal = CrashingJournal(ledger._opened.journal, life, self.sabotage, self._kept)
+        ledger._opened.journal = journal  # type: ignore[assignment]
         wire = Wire(clock=clock, mounts={"https://": self.oracle})
         wire._trust = _TRUST
-        store = Store(LyingFolder(Folder(self.files), self), pause=lambda _: None)
-        self.ledger = ledger
+        store = Store(LyingFolder(Folder(self.files), life, self.oracle.next), pause=lambda _: None)
+        self.ledger, self._hearing = ledger, False
         self.production = Production(settings, ledger, store, wire, clock, self.rng, life)
         return self.production
 
     def close(self) -> None:
         """End the process, as the kernel does: locks go, files stay."""
         if self.ledger is not None:
-            self._unwatch()
             self.ledger.close()
         self.ledger = self.production = None
+
+    def plan(self, production: Production) -> Plan:
+        """What a run will do, as the ledger stands."""
+        script = self.script
+        checked = [CheckedShot(one, _STILLS, dict.fromkeys(script.providers, ())) for one in self.requests]
+        plan = estimate(
+            _BOARD, checked, ledger=production.ledger, settings=production.settings, spec=BOARD, spec_sha256=""
+        )
+        return replace(plan, caps=self.caps(plan.shots[0].quote.money)[1:])
 
     def submission(self, production: Production, request: ShotRequest, run_id: str) -> Submission:
         """The order for one shot, as `tasks.shoot` writes it."""
         provider = self.script.provider
         caps, account = PROVIDERS[provider].caps, production.account(provider)
         quote = PROVIDERS[provider].quote(request)
-        stills = {STILL: _STILL}
         taken = production.ledger.takes(BOARD, request.shot)
         order = Order(
             run_id=run_id,
             board=BOARD,
             shot=request.shot,
             take=1 + max(taken, default=0),
-            shot_key=shot_key(request, caps.family, stills),
+            shot_key=shot_key(request, caps.family, _STILLS),
             family=caps.family,
             provider=provider,
             model=caps.model,
             base_url=account.base_url,
             account=account.name,
             request_sha256="",
-            request_json=semantics_json(request, caps.family, stills),
+            request_json=semantics_json(request, caps.family, _STILLS),
             quote=quote.money,
             price_version=quote.version,
             mode=request.mode,
@@ -169,16 +179,18 @@ class Stage:
             owner="proof",
             token_hash="",
         )
-        return Submission(order, request, Media({STILL: STILL}))
+        return Submission(order, request, MEDIA)
 
     def caps(self, price: Money) -> tuple[Cap, ...]:
-        """The board's cap and the day's."""
+        """The caps of run, board and day; in USD where there is a rate."""
+        usd = worth(price, self.script.rate)
+        price = price if usd is None else Money.of(usd, USD)
         limit = Money(price.micros * (self.cap or self.script.cap), price.unit)
         return (Cap("run", "", limit), Cap("board", BOARD, limit), Cap("day", "", limit))
 
     def key_of(self, request: ShotRequest) -> str:
         """The shot key."""
-        return shot_key(request, PROVIDERS[self.script.provider].caps.family, {STILL: _STILL})
+        return shot_key(request, PROVIDERS[self.script.provider].caps.family, _STILLS)
 
     def rows(self, columns: str, where: str = "1=1") -> list[tuple[Any, ...]]:
         """What the ledger's file holds, read past our own code."""
@@ -194,25 +206,30 @@ class Stage:
             self._reader.close()
 
     def _creates(self, create: Create) -> None:
-        """I5 and I7, and that nothing is sent again unless the one before was definitely refused."""
+        """I5 and I7, and that nothing is sent again, here or elsewhere, unless the one before was definitely refused."""
         create.run = self.runs
         earlier = [one for one in self.oracle.creates if one is not create]
         unrefused = [one for one in earlier if one.shot == create.shot and not one.definite]
         if len(unrefused) > self.permits[create.shot]:
             self.wrong.append(("double" if any(one.accepted for one in unrefused) else "resent", create.shot))
-        if not self.rows("1 FROM intent", f"shot = '{create.shot}' AND state = 'SUBMITTING'"):
+        sending = f"shot = '{create.shot}' AND state = 'SUBMITTING' AND provider = '{create.provider}'"
+        if not self.rows("1 FROM intent", sending):
             self.wrong.append(("unreserved", f"{create.shot} was sent without a committed intent"))
+        if any(one.shot == create.shot and one.final and one.provider != create.provider for one in earlier):
+            self.wrong.append(("evaded", f"{create.shot} went to {create.provider} after a refusal of the shot itself"))
         self.wrong += [("halted", f"{create.shot} was sent {why}") for why in self._halts(create, earlier)]
 
     def _halts(self, create: Create, earlier: list[Create]) -> Iterator[str]:
         """Why nothing should have been sent now."""
         if self.rows("1 FROM ledger", "recovery <> ''"):
             yield "in RECOVERY"
-        if self.rows("1 FROM breaker", "is_open = 1 AND run_seq >= (SELECT max(run.seq) FROM run)"):
+        here = f"provider = '{create.provider}'"
+        if self.rows("1 FROM breaker", f"is_open = 1 AND {here} AND run_seq >= (SELECT max(run.seq) FROM run)"):
             yield "through an open breaker"
-        if any(one.stops and one.run == create.run for one in earlier):
+        if any(one.stops and one.run == create.run and one.provider == create.provider for one in earlier):
             yield "after the provider had refused key or credit"
-        if len(self.rows("1 FROM intent", "state = 'IN_DOUBT'")) >= 2:
+        mine = f"(SELECT created_at FROM intent WHERE shot = '{create.shot}' AND state = 'SUBMITTING')"
+        if len(self.rows("1 FROM intent", f"state = 'IN_DOUBT' AND {here} AND updated_at < {mine}")) >= 2:
             yield "beside two doubts"
         overbilled = "amount_micros * 4 > quote_micros * 5"
         if not self.person and self.rows("1 FROM intent", overbilled):
@@ -220,18 +237,30 @@ class Stage:
 
     def _accepts(self, _oracle: Oracle, create: Create) -> None:
         """I4: what the provider bills is already reserved."""
-        booked = f"shot = '{create.shot}' AND reserved_micros + settled_micros >= quote_micros"
+        enough = "reserved_micros + settled_micros >= quote_micros"
+        booked = f"shot = '{create.shot}' AND provider = '{create.provider}' AND {enough}"
         if not self.rows("1 FROM intent", booked):
             self.wrong.append(("unreserved", f"{create.shot} was accepted with nothing reserved"))
 
     def _called(self, url: str, job_id: str) -> None:
-        """Keep a callback until the receiver's next turn."""
+        """Keep a callback until it is received: at once, where a process runs."""
         self.inbox.append((url, job_id))
+        if self.production is not None and self.hears:
+            asyncio.get_running_loop().create_task(self.receive(self.production))
 
     inbox: list[tuple[str, str]] = field(default_factory=list)
 
     async def receive(self, production: Production) -> None:
         """The receiver: what a genuine callback says is kept before it is answered, then followed by a query."""
+        if self._hearing:
+            return
+        self._hearing = True
+        try:
+            await self._receive(production)
+        finally:
+            self._hearing = False
+
+    async def _receive(self, production: Production) -> None:
         while self.inbox:
             url, job_id = self.inbox[0]
             intent_id, token = url.rsplit("/", 2)[1:]
@@ -261,81 +290,21 @@ class Stage:
             self.sabotage.pop(0)
             raise locked(place)
 
+    def _kept(self, line: Mapping[str, Any]) -> None:
+        if line.get("job_id") in self.oracle.jobs and not self.script.create:
+            self.journalled.add(str(line["job_id"]))
 
-@dataclass(slots=True)
-class CrashingJournal:
-    """The journal with a point before each line, one in the middle of it, and one after."""
-
-    journal: Journal
-    life: Life
-    stage: Stage
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.journal, name)
-
-    def append(self, line: Mapping[str, Any]) -> None:
-        """Append, or die before, within or behind."""
-        self.life("journal before")
-        if self.stage.sabotage and self.stage.sabotage[0] == f"journal:{self.life.last}":
-            self.stage.sabotage.pop(0)
-            raise OSError(28, "No space left on device")
-        if len(self.life.trail) + 1 == self.life.ends_at:
-            self.journal._write(b"\n" + json.dumps(dict(line)).encode()[:60])
-        self.life("journal cut")
-        self.journal.append(line)
-        if line.get("job_id") in self.stage.oracle.jobs and not self.stage.script.create:
-            self.stage.journalled.add(str(line["job_id"]))
-        self.life("journal after")
-
-
-@dataclass(slots=True)
-class LyingFolder:
-    """A folder that fails as the script says."""
-
-    folder: Folder
-    stage: Stage
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.folder, name)
-
-    def create(self, source: Source, path: str, content_type: str | None) -> None:
-        """Write once, or not, or say not."""
-        kind = self.stage.oracle.next("store")
-        self.stage.life("K19 before the put")
-        match kind:
-            case "fail":
-                raise Transient("the storage answers 503")
-            case "denied":
-                raise SetupProblem("the storage says 403")
-            case "half":
-                Path(self.folder.uri(path)).parent.mkdir(parents=True, exist_ok=True)
-                Path(self.folder.uri(path)).with_name(".part-0123").write_bytes(b"half")
-                raise Transient("no space left")
-            case _:
-                pass
-        self.folder.create(source, path, content_type)
-        self.stage.life("K19 after the put")
-        if kind == "fail-after":
-            raise Transient("no answer, though it was written")
-        if kind == "written-twice":
-            raise FileExistsError(path)
-
-    def replace(self, source: Source, path: str, content_type: str | None) -> None:
-        """Write the receipt."""
-        self.stage.life("receipt")
-        if self.stage.oracle.next("receipt") == "fail":
-            raise Transient("the storage answers 503")
-        self.folder.replace(source, path, content_type)
-
-
-def _settings(root: Path, *, callback: bool) -> Settings:
-    return _SETTINGS.model_copy(
-        update={
+    def _settings(self) -> Settings:
+        script, root = self.script, self.root
+        values = {
             "home": root / "home",
             "store": str(root / "store"),
-            "callback_url": "https://rushes.example" if callback else None,
+            "callback_url": "https://rushes.example" if self.callback else None,
+            "shortapi_max_in_flight": script.at_once,
+            "sjinn_max_in_flight": script.at_once,
+            "sjinn_usd_per_credit": script.rate,
         }
-    )
+        return _SETTINGS.model_copy(update=values)
 
 
 _SETTINGS = Settings.model_construct(
@@ -348,7 +317,7 @@ _SETTINGS = Settings.model_construct(
     ledger=None,
 )
 _STILL = Still(STILL, "5" * 64, Path("/nonexistent"), "JPEG", 48, 32, 1000)
-_SHARED: dict[str, Any] = {}
-_COMPILED: Any = sa.util.LRUCache(500)
-"""Statements stay compiled from one schedule to the next: a third of the time otherwise."""
+_STILLS = {STILL: _STILL}
+MEDIA = Media({STILL: STILL})
+_BOARD = Storyboard.model_construct(code=BOARD, title="Proof", budget=None)
 _TRUST = ssl.create_default_context()

@@ -19,7 +19,7 @@ from tests.proof.scripts import SCRIPTS
 __all__ = ["postgres_cluster"]
 
 
-@pytest.mark.parametrize("script", ["ok", "create-lost-after", "asleep-at-K9"])
+@pytest.mark.parametrize("script", ["ok", "create-lost-after", "asleep-at-K10"])
 def test_F68_a_crash_at_any_point_leaves_the_invariants_true(script: str) -> None:
     """Killed at each point of the protocol in turn and started again, every job is paid once and stored or named."""
     tally = explore_one(Work(script, callback=False))

@@ -1,5 +1,6 @@
 """What a provider and a file host say on the wire, honestly or not, in both dialects."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -21,13 +22,14 @@ __all__ = [
 ]
 
 
-class Broken(httpx.AsyncByteStream):
-    """A body that breaks off."""
+class Body(httpx.AsyncByteStream):
+    """A body that comes some time after its head, and may break off."""
 
-    def __init__(self, start: bytes, error: Exception | None) -> None:
+    def __init__(self, start: bytes, error: Exception | None = None) -> None:
         self._start, self._error = start, error
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        await asyncio.sleep(0)
         yield self._start
         if self._error is not None:
             raise self._error
@@ -40,7 +42,7 @@ def reply(document: Any, status: int = 200, headers: dict[str, str] | None = Non
 
 def sent(status: int, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
     """An answer whose body is still to be read, as from a socket."""
-    return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
+    return httpx.Response(status, headers=headers, stream=Body(body))
 
 
 NOT_SENT: dict[str, type[httpx.TransportError]] = {
@@ -99,7 +101,7 @@ MANGLED: dict[str, Callable[[bytes], bytes]] = {
 def mangled(name: str, text: bytes) -> httpx.Response:
     """The honest text as it comes over a bad line."""
     if name == "break":
-        return httpx.Response(200, stream=Broken(text[:10], httpx.RemoteProtocolError("peer closed connection")))
+        return httpx.Response(200, stream=Body(text[:10], httpx.RemoteProtocolError("peer closed connection")))
     return sent(200, MANGLED.get(name, bytes)(text))
 
 
@@ -116,9 +118,9 @@ def odd_file(kind: str, movie: bytes, headers: dict[str, str], request: httpx.Re
     if kind == "lost":
         raise httpx.ReadTimeout("no answer", request=request)
     if kind == "break":
-        return httpx.Response(200, headers=headers, stream=Broken(movie[:500], httpx.ReadError("reset")))
+        return httpx.Response(200, headers=headers, stream=Body(movie[:500], httpx.ReadError("reset")))
     if kind == "cut-closed":
-        return httpx.Response(200, stream=Broken(movie[: len(movie) // 2], None))
+        return httpx.Response(200, stream=Body(movie[: len(movie) // 2], None))
     if kind == "metadata":
         return httpx.Response(302, headers={"location": "http://169.254.169.254/latest"})
     return sent(200, FILES[kind](movie)) if kind in FILES else None

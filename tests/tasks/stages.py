@@ -10,9 +10,10 @@ from tasks.production import Production
 from tasks.store import store_take
 from tasks.submit import submit_shot
 from tasks.wait import wait_for
-from tests.proof.crashes import Inline, Life
+from tests.proof.crashes import Life
 from tests.proof.oracle import Script
 from tests.proof.stage import BOARD, Stage
+from tests.proof.virtual import VirtualLoop
 
 __all__ = ["Shoot", "shooting"]
 
@@ -20,7 +21,7 @@ __all__ = ["Shoot", "shooting"]
 class Shoot:
     """An open stage with a run begun; each call runs to its end on virtual time."""
 
-    def __init__(self, stage: Stage, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, stage: Stage, loop: VirtualLoop) -> None:
         self.stage = stage
         self._loop = loop
         self.production: Production = stage.open(Life())
@@ -36,6 +37,13 @@ class Shoot:
         """Buy a shot."""
         submission = self.stage.submission(self.production, self.stage.requests[shot], run_id)
         return self._loop.run_until_complete(submit_shot(self.production, submission))
+
+    def cut_off(self, after: float, shot: int = 0, run_id: str = "run-1") -> None:
+        """Begin to buy a shot, and cancel everything so many seconds later, as the end of a loop does."""
+        submission = self.stage.submission(self.production, self.stage.requests[shot], run_id)
+        self._loop.create_task(submit_shot(self.production, submission))
+        self._loop.run_until_complete(asyncio.sleep(after))
+        self._loop.bury()
 
     def wait(self, intent: Intent) -> Intent:
         """Wait for its job."""
@@ -57,9 +65,8 @@ class Shoot:
 @contextmanager
 def shooting(script: Script, folder: Path, *, callback: bool = False) -> Iterator[Shoot]:
     """A stage in `folder` that plays `script`."""
-    loop = asyncio.new_event_loop()
-    loop.set_default_executor(Inline())
     stage = Stage(folder / "stage", script, 1, callback)
+    loop = VirtualLoop(stage.time)
     try:
         yield Shoot(stage, loop)
     finally:

@@ -138,7 +138,7 @@ def test_F13_F14_a_refused_key_or_empty_account_stops_the_run(script: str, tmp_p
 
 def test_F28_the_answer_that_comes_after_the_lease_is_a_fact(tmp_path: Path) -> None:
     """Another process put the intent in doubt meanwhile; the job id is recorded all the same."""
-    with shooting(SCRIPTS["asleep-at-K9"], tmp_path) as shoot:
+    with shooting(SCRIPTS["asleep-at-K10"], tmp_path) as shoot:
         intent = shoot.submit()
         assert intent.state is S.SUBMITTED
         assert shoot.kinds(intent) == ["reserved", "recovered", "accepted"]
@@ -176,3 +176,13 @@ def test_a_reply_never_leaves_an_unconfirmed_id_in_the_journal(tmp_path: Path) -
         journal = (shoot.stage.home / "ledger.journal").read_text()
         assert '"job_id":null' in journal
         assert '"job_id":"7"' not in journal
+
+
+def test_F77_a_create_that_was_cut_off_is_taken_up_by_the_same_process(tmp_path: Path) -> None:
+    """A process whose loop has ended can render again: it finds a doubt, and does not wait for itself for ever."""
+    with shooting(SCRIPTS["http-429-2"], tmp_path) as shoot:
+        shoot.cut_off(0.5)
+        shoot.production.ledger.heartbeat("proof")
+        shoot.production.ledger.recover("again")
+        assert shoot.submit().state is S.IN_DOUBT
+        assert len(shoot.stage.oracle.creates) == 1
