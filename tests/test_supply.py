@@ -6,8 +6,9 @@ import re
 import tomllib
 
 import pytest
+import yaml
 
-from tasks.settings import calm_prefect
+from tasks.settings import Settings, calm_prefect
 from tests.fixtures.command import ROOT
 from tests.test_house import SOURCES
 
@@ -32,3 +33,16 @@ def test_S23_results_are_json_and_nothing_of_ours_loads_a_pickle(monkeypatch: py
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
             assert not {"pickle", "cloudpickle", "dill", "shelve", "marshal"} & set(names), path
+
+
+def test_every_container_that_buys_keeps_its_home_and_each_setting_that_it_passes_on_exists() -> None:
+    """A home that goes with its container takes journals with it; a variable that nothing reads is a typing error."""
+    services = yaml.safe_load((ROOT / "deployments/compose.yaml").read_text())["services"]
+    ours = {name: one for name, one in services.items() if one.get("image") == "rushes" and name != "server"}
+    assert {"worker", "watcher", "callbacks", "deploy", "sandbox"} == set(ours)
+    assert all(one["volumes"] == ["home:/srv/rushes/home"] for one in ours.values())
+    known = {str(field.validation_alias) for field in Settings.model_fields.values()}
+    passed = {name for one in ours.values() for name in one["environment"] if not name.startswith("PREFECT_")}
+    example = (ROOT / "deployments/rushes.env.example").read_text()
+    passed |= {name for name in re.findall(r"^(?:# )?([A-Z_]+)=", example, re.M) if not name.startswith("AWS_")}
+    assert passed - known == set()
