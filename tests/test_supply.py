@@ -44,5 +44,5 @@ def test_every_container_that_buys_keeps_its_home_and_each_setting_that_it_passe
     known = {str(field.validation_alias) for field in Settings.model_fields.values()}
     passed = {name for one in ours.values() for name in one["environment"] if not name.startswith("PREFECT_")}
     example = (ROOT / "deployments/rushes.env.example").read_text()
-    passed |= {name for name in re.findall(r"^(?:# )?([A-Z_]+)=", example, re.M) if not name.startswith("AWS_")}
+    passed |= {name for name in re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE) if not name.startswith("AWS_")}
     assert passed - known == set()
