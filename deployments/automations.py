@@ -22,6 +22,9 @@ NEEDS_PERSON = "Rushes: tell somebody that a run needs a person"
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _RUNS = ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]})
 _OURS = ResourceSpecification({"prefect.resource.id": "prefect.tag.rushes", "prefect.resource.role": "tag"})
+_DEPLOYED = ResourceSpecification(
+    {"prefect.resource.id": "prefect.deployment.*", "prefect.resource.role": "deployment"}
+)
 # `collect` looks at the same open purchases every five minutes; the run that left them open has told of them.
 _BUYING = ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": ["render", "drop"]})
 # Prefect names the event after the state. Every state in which no process runs must end the watch: the names that the
@@ -62,7 +65,7 @@ def zombies(silent: timedelta | None = None) -> AutomationCore:
 
 
 async def needs_person(block: str) -> AutomationCore:
-    """Whoever the notification block reaches is told when a render or a drop is suspended, needs a person, or crashed.
+    """Whoever the notification block reaches is told when a deployed render or drop is suspended, needs a person, or crashed.
 
     Raises:
         SetupProblem: Prefect holds no such notification block.
@@ -82,7 +85,7 @@ async def needs_person(block: str) -> AutomationCore:
         trigger=EventTrigger(
             expect={f"prefect.flow-run.{name}" for name in _TOLD},
             match=_RUNS,
-            match_related=[_OURS, _BUYING],
+            match_related=[_OURS, _BUYING, _DEPLOYED],
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
             threshold=1,

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from deployments.brisk import Brisk
-from deployments.ending import until_told
+from deployments.ending import in_words, until_told
 from tasks.errors import Refused, RushesError, SetupProblem
 from tasks.hints import follow, note_hint
 from tasks.ledger import Intent, IntentState
@@ -216,4 +216,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_words(main))

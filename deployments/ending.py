@@ -1,10 +1,22 @@
-"""How the long-running commands end: on SIGTERM or Ctrl-C, once, in order."""
+"""How the commands of this layer end: on SIGTERM or Ctrl-C, once, in order; and in words where something stands in the way."""
 
 import asyncio
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 
-__all__ = ["stop_on_signals", "until_told"]
+from tasks.errors import RushesError
+
+__all__ = ["in_words", "stop_on_signals", "until_told"]
+
+
+def in_words(command: Callable[[], int]) -> int:
+    """The command's exit code; an error of ours is said with its cure on stderr, and its own exit code returned."""
+    try:
+        return command()
+    except RushesError as error:
+        print("\n  ".join(filter(None, (f"rushes: {error}", error.hint))), file=sys.stderr)  # noqa: T201
+        return error.exit_code
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from deployments.ending import in_words
 from tasks.errors import SetupProblem
 from tasks.settings import prefect_api, serving_prefect
 
@@ -57,4 +58,4 @@ async def _complete() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_words(main))

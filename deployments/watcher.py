@@ -10,6 +10,7 @@ from pathlib import Path
 
 from watchfiles import awatch
 
+from deployments.ending import in_words, until_told
 from flows.sweep import STEADY, Sweeper
 from tasks.errors import RushesError, SetupProblem
 from tasks.inbox import Inbox
@@ -70,11 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings.load()
     if settings.inbox is None:
         raise SetupProblem("there is no inbox", "Set RUSHES_INBOX to a folder or a storage address.")
-    from deployments.ending import until_told
-
     asyncio.run(until_told(lambda stop: watch(str(settings.inbox), stop)))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_words(main))

@@ -39,7 +39,7 @@ def goes_on() -> str:
     production = Production.open(Settings.load())
     try:
         under_way = {IntentState.SUBMITTING, IntentState.SUBMITTED, IntentState.SUCCEEDED}
-        found = production.ledger.intents(states=under_way)
+        found = sorted(production.ledger.intents(states=under_way), key=lambda one: (one.board, one.shot, one.take))
     finally:
         production.ledger.close()
     if not found:

@@ -35,8 +35,10 @@ async def overlay() -> dict[str, str]:
     names = {
         prefect_name(str(one.validation_alias)): str(one.validation_alias) for one in Settings.model_fields.values()
     }
+    named = {"name": {"any_": sorted(names)}}
+    wanted = {"block_documents": named, "block_types": {"slug": {"any_": [_SECRET]}}, "include_secrets": True}
     async with get_client() as client:
-        variables = {one.name: one.value for one in await client.read_variables(limit=200)}
-        blocks = await client.read_block_documents_by_type(_SECRET, include_secrets=True)
-    held = variables | {one.name: one.data.get("value") for one in blocks if one.name}
-    return {names[name]: str(value) for name, value in held.items() if name in names and value not in {None, ""}}
+        variables = (await client.request("POST", "/variables/filter", json={"variables": named})).json()
+        blocks = (await client.request("POST", "/block_documents/filter", json=wanted)).json()
+    held = {one["name"]: one["value"] for one in variables} | {one["name"]: one["data"].get("value") for one in blocks}
+    return {names[name]: str(value) for name, value in held.items() if value not in (None, "")}
