@@ -14,7 +14,7 @@ from tests.fixtures.prefect_rest import Rest
 from tests.fixtures.prefect_server import PrefectServer
 from tests.fixtures.serving import eventually, serving
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect")]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]  # beside the tests of the shared server: this one has its own
 PATIENCE = 240
 HOUR = 3600.0
 
