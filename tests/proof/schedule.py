@@ -184,7 +184,7 @@ async def render(stage: Stage, production: Production) -> None:
     outcomes = await make_shots(production, run, plan.shots, Steps())
     stage.notes += [f"{one.shot.request.shot}: {one.note}" for one in outcomes if one.note]
     code = worst(one.exit_code for one in outcomes)
-    if (code is ExitCode.OK) != _all(stage, production, {IntentState.STORED}):
+    if code is ExitCode.OK and not _all(stage, production, {IntentState.STORED}):
         stage.wrong.append(("exit", f"a run ends with {code} and {[one.state for one in outcomes]}"))
 
 

@@ -18,6 +18,8 @@ from tests.proof.scripts import SCRIPTS
 
 __all__ = ["postgres_cluster"]
 
+NO_CRASH = 1 << 20
+
 
 @pytest.mark.parametrize("script", ["ok", "create-lost-after", "asleep-at-K10"])
 def test_F68_a_crash_at_any_point_leaves_the_invariants_true(script: str) -> None:
@@ -32,6 +34,29 @@ def test_F69_a_second_crash_during_the_recovery_changes_nothing() -> None:
     tally = explore_one(Work("two-shots", callback=True, stride=7, pairs=12))
     assert not tally.wrong
     assert tally.pairs
+
+
+def test_F77_a_run_or_a_step_cancelled_in_any_wait_leaves_the_invariants_true() -> None:
+    """In each wait of submit, wait and store in turn, with the process going on or not; a run that is told to stop leaves no doubt."""
+    tally = explore_one(Work("ok", callback=True, first=NO_CRASH, cancel=1, ways=4))
+    assert not tally.wrong
+    assert tally.cancels > 40
+
+
+@pytest.mark.parametrize("script", ["http-429-2", "create-lost-after", "http-503-after"])
+def test_F77_a_cancelled_create_is_submitted_or_in_doubt_and_never_sent_again(script: str) -> None:
+    """Cancelled while the request, its refusal or its resend is under way."""
+    tally = explore_one(Work(script, callback=False, first=NO_CRASH, cancel=1, ways=4))
+    assert not tally.wrong
+    assert tally.cancels
+
+
+@pytest.mark.parametrize("script", ["failover-http-402", "failover-not-after-lost", "failover-then-lost"])
+def test_no_two_providers_are_paid_for_one_shot(script: str) -> None:
+    """The second of the list is asked only after a definite refusal by the first, whatever dies or is cancelled on the way."""
+    tally = explore_one(Work(script, callback=False, stride=3, cancel=3))
+    assert not tally.wrong
+    assert bool(tally.failovers) == ("not-after" not in script)
 
 
 def test_every_point_of_the_protocol_is_crashed_at() -> None:
