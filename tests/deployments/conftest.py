@@ -1,4 +1,4 @@
-"""One Prefect server for the session; one `rushes serve` for a module, with an inbox and the sandbox as provider."""
+"""One Prefect server and one work pool for the session; one `rushes serve` for a module, with an inbox and the sandbox as provider."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,12 +9,14 @@ import pytest
 from deployments.sandbox import Sandbox
 from tests.fixtures.boards import stills
 from tests.fixtures.command import Installation
+from tests.fixtures.pool import pool
+from tests.fixtures.postgres import postgres_cluster
 from tests.fixtures.prefect_rest import Rest
 from tests.fixtures.prefect_server import prefect_api
 from tests.fixtures.s3 import S3Server, s3_server, s3_url
 from tests.fixtures.serving import serving
 
-__all__ = ["S3Server", "Served", "prefect_api", "s3_server", "s3_url"]
+__all__ = ["S3Server", "Served", "pool", "postgres_cluster", "prefect_api", "s3_server", "s3_url"]
 
 CANARY = "sk-canary-5e1f0c"
 

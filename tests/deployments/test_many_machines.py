@@ -10,13 +10,12 @@ import pytest
 from deployments.sandbox import Sandbox
 from tests.fixtures.boards import board, stills
 from tests.fixtures.command import Installation
-from tests.fixtures.pool import pool, running, slay, worker
-from tests.fixtures.postgres import Cluster, postgres_cluster
+from tests.fixtures.pool import running, slay, worker
+from tests.fixtures.postgres import Cluster
 from tests.fixtures.prefect_rest import Rest
 from tests.fixtures.prefect_server import free_port
 from tests.fixtures.serving import eventually
 
-__all__ = ["pool", "postgres_cluster"]
 pytestmark = [
     pytest.mark.prefect,
     pytest.mark.postgres,
