@@ -42,7 +42,7 @@ async def _made(run_id: str, digest: str) -> "State[Any]":
         production.ledger.recover(owner())
         order = ordered(production.ledger, run_id, digest)
         plan = await _planned(production, order, digest)
-        async with progress_bar(production, f"{plan.board}-part-{order.number}") as shown:
+        async with progress_bar(production, f"{plan.board}-part") as shown:
             shown.watcher.begins({shot.request.shot: shot.request.duration for shot in plan.shots})
             outcomes = await make_shots(shown, order.run, plan.shots, steps.PrefectSteps())
         tell_made(production.ledger, run_id, digest, outcomes)
