@@ -6,6 +6,7 @@ free, so it never waits for a slot that it holds itself. Whoever makes a shot fi
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -28,7 +29,7 @@ from prefect.states import Cancelled, Cancelling
 
 from flows.orders import made, order_part
 from flows.plan import Ask, LoadedBoard
-from flows.shooting import begin, make_shots
+from flows.shooting import begin, make_shots, shoot
 from flows.steps import PrefectSteps
 from tasks.estimate import Action, Decision, Plan, PlannedShot, decide
 from tasks.exits import ExitCode
@@ -46,19 +47,27 @@ STARTUP = 120.0
 """Seconds that a run may take to begin once a worker has it; one that died in between is not waited for."""
 PAGE = 200
 _OPEN = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
-_UNREACHABLE = (httpx.HTTPError, PrefectException)
+_UNREACHABLE = (httpx.HTTPError, PrefectException, OSError)
 
 
 async def spread(
     production: Production, plan: Plan, parts: Sequence[Plan], approval: Approval, ask: Ask, loaded: LoadedBoard
 ) -> RunReport:
-    """Make every shot of an approved plan, the parts on as many workers as are free. The report is not delivered yet."""
-    started = production.clock.now()
-    run = begin(production, plan, approval, started, caps_kept=True)
-    for number, part in enumerate(parts, 1):
-        order_part(production.ledger, run.run_id, part, (number, len(parts)), ask, loaded)
-    async with get_client() as client:
-        await _end_orphans(client)
+    """Make every shot of an approved plan, the parts on as many workers as are free. The report is not delivered yet.
+
+    Where Prefect does not answer nobody can be asked, and this run makes them all.
+    """
+    async with AsyncExitStack() as closing:
+        try:
+            client = await closing.enter_async_context(get_client())
+            await _end_orphans(client)
+        except (*_UNREACHABLE, RuntimeError) as error:  # RuntimeError: what a new client raises when nobody answers it
+            get_run_logger().warning("The board is made here alone: %s", error)
+            return await shoot(production, plan, approval, PrefectSteps())
+        started = production.clock.now()
+        run = begin(production, plan, approval, started, caps_kept=True)
+        for number, part in enumerate(parts, 1):
+            order_part(production.ledger, run.run_id, part, (number, len(parts)), ask, loaded)
         outcomes = await _Spread(production, client, run, plan, parts).made()
     return report_of(production, plan, outcomes, run_id=run.run_id, started_at=started)
 
@@ -105,6 +114,7 @@ class _Spread:
     parts: Sequence[Plan]
     children: list[_Child] = field(default_factory=list)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    away: bool = False
 
     async def made(self) -> list[Outcome]:
         """What became of each shot, in the order of the plan."""
@@ -145,8 +155,11 @@ class _Spread:
         try:
             runs = await self._runs()
         except _UNREACHABLE as error:
-            get_run_logger().warning("Prefect does not say how the parts are doing: %s", error)
+            if not self.away:
+                get_run_logger().warning("Prefect does not say how the parts are doing, and is asked again: %s", error)
+            self.away = True
             return
+        self.away = False
         for child in list(self.children):
             run = runs.get(child.run_id)
             if run is not None and run.state_type in {*_OPEN, StateType.CANCELLING}:
