@@ -8,8 +8,8 @@ from flows.collect import Collected, exit_code
 from tasks.exits import ExitCode
 from tasks.ledger import Event, Intent, IntentState
 from tasks.production import Production
-from tests.proof.oracle import Job
 from tests.proof.stage import CANARY, Stage
+from tests.proof.truth import Job
 
 __all__ = ["violations"]
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import multiprocessing
 import os
 import random
 import shutil
@@ -23,6 +22,7 @@ from PIL import Image
 
 from deployments.sandbox import Account, Sandbox
 from tests.proof import worker
+from tests.proof.forks import forks
 from tests.proof.worker import KEY, Place
 
 __all__ = ["Killed", "Killing", "kill_many"]
@@ -49,7 +49,6 @@ POINTS = (
 SHOTS = 4
 PRICE = Decimal("0.429")
 PATIENCE = 60.0
-_FORK = multiprocessing.get_context("forkserver")
 
 
 @dataclass(slots=True)
@@ -82,7 +81,7 @@ class Killing:
 
     def run(self, where: str = "", *, kill_after: float | None = None, sent: int = signal.SIGKILL) -> int:
         """One process from its start to its end, by itself or by us. Its exit code; minus the signal when killed."""
-        process = _FORK.Process(target=worker.render, args=(self.place, where))
+        process = forks().Process(target=worker.render, args=(self.place, where))
         process.start()
         if kill_after is not None:
             process.join(kill_after)
@@ -102,7 +101,7 @@ class Killing:
 
     def call(self, ask: Callable[..., Any], *arguments: Any) -> None:
         """Do something in a process of its own, which must succeed."""
-        process = _FORK.Process(target=ask, args=(self.place, *arguments))
+        process = forks().Process(target=ask, args=(self.place, *arguments))
         process.start()
         if self._ended(process) != 0:
             self.done.wrong.append(("stuck", f"{self.name}: {ask.__name__} fails"))
@@ -202,7 +201,7 @@ def by_request(one: Killing, chance: random.Random) -> None:
 
 def asleep(one: Killing) -> None:
     """SIGSTOP inside the submit protocol, past the lease by another host's clock, then SIGCONT: facts are kept, one POST."""
-    process = _FORK.Process(target=worker.render, args=(one.place, "K7:1", signal.SIGSTOP))
+    process = forks().Process(target=worker.render, args=(one.place, "K7:1", signal.SIGSTOP))
     process.start()
     assert process.pid is not None
     until = time.monotonic() + PATIENCE

@@ -4,7 +4,6 @@ import asyncio
 import concurrent.futures
 import datetime as dt
 import logging
-import multiprocessing
 import os
 import shutil
 from collections.abc import Coroutine
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
@@ -31,9 +29,11 @@ from tasks.production import Production
 from tasks.submit import submit_shot
 from tests.proof.checks import violations
 from tests.proof.crashes import Life, died
-from tests.proof.oracle import Create, Oracle, Script
+from tests.proof.forks import forks
+from tests.proof.parking import Parked, ParkingOracle
 from tests.proof.schedule import render, rest, scratch, settle, unfinished
 from tests.proof.stage import BOARD, Stage
+from tests.proof.truth import Script
 from tests.proof.virtual import VirtualLoop
 
 __all__ = ["Histories", "Steps", "run_machine", "run_machines"]
@@ -58,46 +58,6 @@ class Steps:
 
 
 COUNT = Steps()
-
-
-@dataclass(slots=True)
-class Parked:
-    """A create on the wire: the provider has not decided yet."""
-
-    create: Create
-    asked: dict[str, Any]
-    body: dict[str, Any]
-    answer: "asyncio.Future[str]"
-
-
-@dataclass(slots=True)
-class ParkingOracle(Oracle):
-    """Keeps each create on the wire until the history says what becomes of it."""
-
-    parked: list[Parked] = field(default_factory=list)
-
-    async def _create(self, request: httpx.Request, body: dict[str, Any]) -> httpx.Response:
-        trace = request.extensions.get("trace")
-        if trace is not None:
-            await trace("http11.send_request_headers.complete", {})
-        asked = body["args"]
-        create = Create(str(asked["prompt"]), "shortapi")
-        self.on_create(create)
-        self.creates.append(create)
-        one = Parked(create, asked, body, asyncio.get_running_loop().create_future())
-        self.parked.append(one)
-        try:
-            kind = await one.answer
-        finally:
-            self.life.check()
-        self.parked.remove(one)
-        return self._answer(kind, create, asked, body, request)
-
-    def next(self, sort: str) -> str:
-        """Lies that were ordered for the next events of a sort."""
-        return self.ordered.pop(sort, "ok")
-
-    ordered: dict[str, str] = field(default_factory=dict)
 
 
 class Histories(RuleBasedStateMachine):
@@ -328,8 +288,7 @@ CHUNK = 50
 def run_machines(*, examples: int, steps: int, seed: int) -> Steps:
     """The same, spread over the processors, fifty histories at a time from a seed of their own."""
     total = Steps()
-    context = multiprocessing.get_context("forkserver")
-    with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), context, initializer=os.nice, initargs=(5,)) as pool:
+    with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), forks(), initializer=os.nice, initargs=(2,)) as pool:
         chunks = [
             pool.submit(run_machine, examples=min(CHUNK, examples - done), steps=steps, seed=seed * 1000 + done)
             for done in range(0, examples, CHUNK)

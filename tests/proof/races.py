@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
 import shutil
 import tempfile
@@ -25,8 +24,9 @@ from tasks.settings import Settings
 from tasks.storage import Store
 from tasks.submit import submit_shot
 from tests.fixtures.postgres import Cluster, postgres_cluster
-from tests.proof.oracle import Script
+from tests.proof.forks import forks
 from tests.proof.stage import _SETTINGS, _TRUST, Stage
+from tests.proof.truth import Script
 
 __all__ = ["PROCESSES", "Raced", "postgres", "race"]
 
@@ -109,7 +109,7 @@ def race(url: str, rounds: int) -> Raced:
 
 
 def _run_all(track: Track) -> list[int | None]:
-    context = multiprocessing.get_context("forkserver")
+    context = forks()
     barrier = context.Barrier(PROCESSES)
     running = [context.Process(target=_racer, args=(track, number, barrier)) for number in range(PROCESSES)]
     for process in running:

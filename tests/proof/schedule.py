@@ -21,8 +21,8 @@ from tasks.shoot import Run, order_of
 from tasks.submit import Submission, submit_shot
 from tests.proof.checks import violations
 from tests.proof.crashes import Cancel, Life, foreseen
-from tests.proof.oracle import Script
 from tests.proof.stage import MEDIA, Stage
+from tests.proof.truth import Script
 from tests.proof.virtual import VirtualLoop
 
 __all__ = ["Played", "Schedule", "play", "render", "rest", "scratch", "settle", "unfinished"]

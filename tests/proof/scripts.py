@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from decimal import Decimal
 
-from tests.proof.oracle import Script
+from tests.proof.truth import Script
 
 __all__ = ["SCRIPTS"]
 
@@ -130,7 +130,7 @@ def _failover() -> Iterator[Script]:
         return Script(f"failover-{name}", create=create, shots=shots, ends=ends, job=job, **pair)
 
     for kind in ("http:401", "http:402", "http:403", "http:404", "no-credit", "bad-key"):
-        yield listed(kind.replace(":", "-"), kind, shots=2)
+        yield listed(kind.replace(":", "-"), kind, shots=2 if kind == "http:402" else 1)
     for kind in ("refused-connection", "proxy"):
         yield listed(kind, *(kind,) * 4)
     yield listed("http-429-for-ever", *("http:429-1000000000",) * 20)

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import ssl
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,9 @@ from tasks.validate import CheckedShot
 from tests.proof.crashes import Life, locked
 from tests.proof.disks import CrashingJournal, LyingFolder
 from tests.proof.driver import Driver
-from tests.proof.oracle import Create, Oracle, Script
+from tests.proof.oracle import Oracle
+from tests.proof.tripwires import accepted_wrongly, sent_wrongly
+from tests.proof.truth import Create, Script
 from tests.proof.virtual import LifeClock, LifeRng, VirtualTime
 
 __all__ = ["BOARD", "CANARY", "MEDIA", "Stage"]
@@ -206,41 +208,11 @@ class Stage:
             self._reader.close()
 
     def _creates(self, create: Create) -> None:
-        """I5 and I7, and that nothing is sent again, here or elsewhere, unless the one before was definitely refused."""
         create.run = self.runs
-        earlier = [one for one in self.oracle.creates if one is not create]
-        unrefused = [one for one in earlier if one.shot == create.shot and not one.definite]
-        if len(unrefused) > self.permits[create.shot]:
-            self.wrong.append(("double" if any(one.accepted for one in unrefused) else "resent", create.shot))
-        sending = f"shot = '{create.shot}' AND state = 'SUBMITTING' AND provider = '{create.provider}'"
-        if not self.rows("1 FROM intent", sending):
-            self.wrong.append(("unreserved", f"{create.shot} was sent without a committed intent"))
-        if any(one.shot == create.shot and one.final and one.provider != create.provider for one in earlier):
-            self.wrong.append(("evaded", f"{create.shot} went to {create.provider} after a refusal of the shot itself"))
-        self.wrong += [("halted", f"{create.shot} was sent {why}") for why in self._halts(create, earlier)]
-
-    def _halts(self, create: Create, earlier: list[Create]) -> Iterator[str]:
-        """Why nothing should have been sent now."""
-        if self.rows("1 FROM ledger", "recovery <> ''"):
-            yield "in RECOVERY"
-        here = f"provider = '{create.provider}'"
-        if self.rows("1 FROM breaker", f"is_open = 1 AND {here} AND run_seq >= (SELECT max(run.seq) FROM run)"):
-            yield "through an open breaker"
-        if any(one.stops and one.run == create.run and one.provider == create.provider for one in earlier):
-            yield "after the provider had refused key or credit"
-        mine = f"(SELECT created_at FROM intent WHERE shot = '{create.shot}' AND state = 'SUBMITTING')"
-        if len(self.rows("1 FROM intent", f"state = 'IN_DOUBT' AND {here} AND updated_at < {mine}")) >= 2:
-            yield "beside two doubts"
-        overbilled = "amount_micros * 4 > quote_micros * 5"
-        if not self.person and self.rows("1 FROM intent", overbilled):
-            yield "after a bill far above its quote"
+        self.wrong += sent_wrongly(self, create)
 
     def _accepts(self, _oracle: Oracle, create: Create) -> None:
-        """I4: what the provider bills is already reserved."""
-        enough = "reserved_micros + settled_micros >= quote_micros"
-        booked = f"shot = '{create.shot}' AND provider = '{create.provider}' AND {enough}"
-        if not self.rows("1 FROM intent", booked):
-            self.wrong.append(("unreserved", f"{create.shot} was accepted with nothing reserved"))
+        self.wrong += accepted_wrongly(self, create)
 
     def _called(self, url: str, job_id: str) -> None:
         """Keep a callback until it is received: at once, where a process runs."""

@@ -1,6 +1,5 @@
 """The whole proof, part by part, and the one table that says what came of it."""
 
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -81,7 +80,6 @@ def prove(size: Size, say: Callable[[str], None]) -> Table:
 
     What mostly waits, for processes and for each other's locks, runs beside what keeps the processors busy.
     """
-    multiprocessing.set_forkserver_preload(["tests.proof.explore", "tests.proof.machine", "tests.proof.kills"])
     table = Table()
     with ThreadPoolExecutor(2) as lanes:
         running = [lanes.submit(_run, parts, size, say) for parts in (BUSY, WAITING)]

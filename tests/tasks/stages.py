@@ -11,8 +11,8 @@ from tasks.store import store_take
 from tasks.submit import submit_shot
 from tasks.wait import wait_for
 from tests.proof.crashes import Life
-from tests.proof.oracle import Script
 from tests.proof.stage import BOARD, Stage
+from tests.proof.truth import Script
 from tests.proof.virtual import VirtualLoop
 
 __all__ = ["Shoot", "shooting"]

@@ -6,8 +6,8 @@ import pytest
 
 from tasks.ledger import IntentState
 from tasks.wait import next_poll
-from tests.proof.oracle import Script
 from tests.proof.scripts import SCRIPTS
+from tests.proof.truth import Script
 from tests.tasks.stages import shooting
 
 S = IntentState
