@@ -71,7 +71,7 @@ async def needs_person(block: str) -> AutomationCore:
         SetupProblem: Prefect holds no such notification block.
     """
     slug, _, name = block.partition("/")
-    hint = "Name a notification block of Prefect's UI as type/name, like slack-webhook/alerts, or unset RUSHES_NOTIFY."
+    hint = "Start without RUSHES_NOTIFY, save a notification block in Prefect's UI, and name it as type/name, like slack-webhook/alerts."
     async with get_client() as client:
         try:
             document = await client.read_block_document_by_name(name, slug, include_secrets=False)

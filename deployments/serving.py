@@ -2,6 +2,8 @@
 
 import asyncio
 import datetime as dt
+from collections import Counter
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
+    FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
@@ -27,7 +30,9 @@ __all__ = ["Serving"]
 
 POLL = 3.0
 """Seconds between questions for runs that are due."""
-TEND_EVERY = 10.0
+TEND_EVERY = 5.0
+ATTEMPTS = 3
+"""How often a run is given back that the server's absence has cost its process."""
 _UNDER_WAY = (StateType.RUNNING, StateType.PENDING)
 _AWAY = (httpx.HTTPError, PrefectException, OSError)
 _LOG = get_logger("rushes.serving")
@@ -40,6 +45,8 @@ class Serving:
         self._runner = Runner(name="rushes", limit=limit, pause_on_shutdown=False, query_seconds=poll)
         self._ids: list[UUID] = []
         self._seen: dict[UUID, dt.datetime] = {}
+        self._given_back: Counter[UUID] = Counter()
+        self._away: dt.datetime | None = None
         self._polling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -62,6 +69,7 @@ class Serving:
                 return await ask()
             except _AWAY as error:
                 _LOG.warning("Prefect cannot be asked for runs (%s); it is asked again", type(error).__name__)
+                self._away = SystemClock().now()
                 return []
 
         poller._get_scheduled_flow_runs = patiently  # type: ignore[method-assign]  # noqa: SLF001
@@ -78,26 +86,39 @@ class Serving:
                 await self._tend()
             except _AWAY as error:
                 _LOG.debug("runs cannot be tended: %r", error)
+                self._away = SystemClock().now()
         raise SetupProblem("Prefect's runner ended by itself", "Start `rushes serve` again.")
 
     async def _tend(self) -> None:
-        """End the runs that are to be cancelled, and schedule again those whose process is gone and could not say so.
+        """End the runs that are to be cancelled, and schedule again those that the server's absence has cost their process.
 
-        Prefect's own observer of cancellations is deaf for good once its server was away for some seconds.
+        Prefect's own observer of cancellations is deaf for good once its server was away for some seconds. And a run ends
+        itself where the server has forgotten the lease of its deployment's limit.
         """
         runner = self._runner
         alive = runner._process_manager.flow_run_ids()  # noqa: SLF001 - as `_cancel_run` below, there is no other way in
         busy = {*alive, *runner._scheduled_run_poller._submitting_flow_run_ids}  # noqa: SLF001
         self._seen |= dict.fromkeys(alive, SystemClock().now())
-        under_way = await self._read(StateType.CANCELLING, *(_UNDER_WAY if self._seen.keys() - busy else ()))
-        for run in under_way:
-            seen = self._seen.get(run.id)
-            if run.state is not None and run.state.is_cancelling():
-                await runner._cancel_run(run)  # noqa: SLF001 - does nothing for a run that it ends already
-            elif seen and run.id not in busy and run.state is not None and run.state.timestamp <= seen:
-                _LOG.warning("%s ended while Prefect was away; it is scheduled again", run.name)
+        for run in await self._read(StateType.CANCELLING):
+            await runner._cancel_run(run)  # noqa: SLF001 - does nothing for a run that it ends already
+        gone = self._seen.keys() - busy
+        for run in await self._read(*_UNDER_WAY, StateType.CRASHED, ids=gone) if gone else ():
+            if self._cost_its_process(run):
+                _LOG.warning("%s ended because Prefect was away; it is scheduled again", run.name)
                 await self._again(run)
-        self._seen = {run: seen for run, seen in self._seen.items() if run in busy}
+        # What was given back is looked after further: the restarted server may miss its heartbeats of before.
+        self._seen = {run: seen for run, seen in self._seen.items() if run in busy or self._given_back[run]}
+
+    def _cost_its_process(self, run: FlowRun) -> bool:
+        """Whether a run that has no process of ours any more lost it to an absence of the server that it has lived through."""
+        seen, state = self._seen.get(run.id), run.state
+        if seen is None or state is None or self._away is None:
+            return False
+        if self._given_back[run.id] >= ATTEMPTS:
+            return False
+        if state.is_crashed():
+            return run.start_time is not None and run.start_time <= self._away
+        return state.timestamp <= seen
 
     async def stop(self) -> None:
         """End the runs under way, politely, and schedule them again: a run goes on from what the ledger holds.
@@ -127,9 +148,10 @@ class Serving:
             await self._runner.astop()
         await asyncio.gather(self._polling, return_exceptions=True)
 
-    async def _read(self, *states: StateType) -> list[FlowRun]:
-        """The runs of our deployments that are in one of the states."""
+    async def _read(self, *states: StateType, ids: Collection[UUID] | None = None) -> list[FlowRun]:
+        """The runs of our deployments, or those of them with these ids, that are in one of the states."""
         wanted = FlowRunFilter(
+            id=FlowRunFilterId(any_=list(ids)) if ids is not None else None,
             deployment_id=FlowRunFilterDeploymentId(any_=self._ids),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states))),
         )
@@ -143,6 +165,7 @@ class Serving:
             await self._again(run)
 
     async def _again(self, run: FlowRun) -> None:
+        self._given_back[run.id] += 1
         if run.parameters.get("retakes"):
             crashed: State[Any] = Crashed(
                 message="its process was ended; it asks for new takes, so it is not started again"

@@ -204,6 +204,8 @@ def prefect_server_environment(api_url: str) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_UI_API_URL": api_url,
         "PREFECT_UI_URL": api_url.removesuffix("/api"),
+        # In memory, the default, a restart forgets them, and each run that is under way ends itself at its next renewal.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
     return {**_BATCHED, **own, **os.environ}
 

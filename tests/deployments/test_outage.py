@@ -1,5 +1,7 @@
 """A Prefect server that is killed while everything runs, and comes back with the same port and database."""
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ class Site:
     server: PrefectServer
     rest: Rest
     sandbox: Sandbox
+    serve_pid: int
 
     @property
     def inbox(self) -> Path:
@@ -42,10 +45,18 @@ class Site:
             reply = self.rest.start("render/render", spec=str(spec), yes=True)
             assert reply.status_code == 201, reply.text
             runs.append(str(reply.json()["id"]))
-        eventually(
-            lambda: [bool(job.queries) for job in self.sandbox.account().jobs] == [True, True] * len(codes), PATIENCE
-        )
+        eventually(lambda: all(self.waited_for(code) for code in codes), PATIENCE)
         return runs
+
+    def waited_for(self, code: str) -> bool:
+        """Whether both jobs of the board are bought, and asked after: their ids are in the ledger."""
+        jobs = [job for job in self.sandbox.account().jobs if job.prompt.startswith(f"{code} ")]
+        return [bool(job.queries) for job in jobs] == [True, True]
+
+    def processes(self) -> set[int]:
+        """What `rushes serve` has started: the processes of its runs."""
+        children = Path(f"/proc/{self.serve_pid}/task/{self.serve_pid}/children")
+        return {int(pid) for pid in children.read_text().split()}
 
     def outage(self) -> None:
         """Kill the server; Prefect's own observer of cancellations gives up meanwhile."""
@@ -72,25 +83,34 @@ def site(tmp_path: Path) -> Iterator[Site]:
             "SHORTAPI_KEY": "sandbox",
             "RUSHES_ALLOW_PRIVATE_URLS": "1",
             "RUSHES_POLL_SECONDS": "0.3",
+            "SHORTAPI_MAX_IN_FLIGHT": "8",
         }
-        stack.enter_context(serving(Installation(tmp_path, settings), seconds=PATIENCE))
+        served = stack.enter_context(serving(Installation(tmp_path, settings), seconds=PATIENCE))
         rest = Rest(server.url)
         stack.callback(rest.close)
-        yield Site(tmp_path, server, rest, sandbox)
+        yield Site(tmp_path, server, rest, sandbox, served.process.pid)
 
 
 def test_nothing_is_lost_while_the_prefect_server_is_away(site: Site) -> None:
-    """A run under way goes on and completes; a board dropped meanwhile is rendered once; what is cancelled afterwards ends."""
+    """A run under way goes on, one whose process dies meanwhile is started again, and each shot is bought once.
+
+    A board dropped meanwhile is rendered once; what is cancelled afterwards ends, though Prefect's own observer is deaf by then.
+    """
+    (lost,) = site.start("LOST")
+    dying = site.processes()
     flight, doomed = site.start("FLIGHT", "DOOMED")
     site.outage()
+    for pid in dying:
+        os.kill(pid, signal.SIGKILL)
     (site.inbox / "meanwhile.yaml").write_text(board(code="MEANWHILE"))
     site.server.start()
-    eventually((site.inbox / "processed" / "meanwhile.yaml.receipt.json").exists, PATIENCE)
     site.rest.post(f"/flow_runs/{doomed}/set_state", {"state": {"type": "CANCELLING"}}).raise_for_status()
     site.rest.until(doomed, "Cancelled", seconds=PATIENCE)
     site.sandbox.advance(HOUR)
-    site.rest.until(flight, "Completed", seconds=PATIENCE)
+    for run in (flight, lost):
+        eventually(lambda run=run: site.rest.run(run)["state"]["type"] == "COMPLETED", PATIENCE)
+    eventually((site.inbox / "processed" / "meanwhile.yaml.receipt.json").exists, PATIENCE)
     dropped = [one for one in site.rest.runs("drop/drop") if one["parameters"].get("board")]
     assert len(dropped) == 1
     assert len(list((site.folder / "store" / "MEANWHILE" / "runs").iterdir())) == 1
-    assert len(site.sandbox.account().jobs) == 4
+    assert len(site.sandbox.account().jobs) == 6
