@@ -22,13 +22,12 @@ from tasks.exits import ExitCode
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tasks.estimate import Plan
 
 __all__ = ["app", "main", "run"]
 
 app = App(
     name="rushes",
-    help="Storyboards in, rushes out: check a board, say what it costs, buy each shot exactly once.",
+    help="Storyboards in, rushes out: check a board, say what it costs, buy no shot twice.",
     help_format="plaintext",
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,  # `run` says how to go on
@@ -184,10 +183,10 @@ def plan(
 
     Example: rushes plan specs/examples/liftoff.yaml --provider shortapi --out plan.json
     """
-    from flows.plan import Ask, plan_json
+    from flows.plan import Ask, plan_json, plan_now
     from flows.terminal import print_plan
 
-    made = asyncio.run(_planned(Ask(spec, tuple(provider or ()))))
+    made = asyncio.run(plan_now(Ask(spec, tuple(provider or ()))))
     document = plan_json(made)
     if out is not None:
         out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -196,17 +195,6 @@ def plan(
     else:
         print_plan(made, _people(as_json))
     return 0
-
-
-async def _planned(ask: Any) -> "Plan":
-    from flows.plan import make_plan
-    from tasks.gate import warned
-    from tasks.production import Production
-    from tasks.settings import Settings
-
-    settings = Settings.load()
-    async with Production.open(settings) as production:
-        return warned(await make_plan(production, ask), production.ledger, settings)
 
 
 @app.command

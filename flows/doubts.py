@@ -105,8 +105,10 @@ def question_lines(intents: Sequence[Intent]) -> Iterator[str]:
         yield "Look at the provider's own list of jobs, then: rushes resolve INTENT --job-id ID | --absent | --write-off"
     if any(intent.state is not IntentState.IN_DOUBT for intent in intents):
         yield "Look up what the provider's own account says of the job, then: rushes resolve INTENT --billed AMOUNT"
-    if not any(map(needs_person, intents)):
+    if not intents:
         yield "no doubts"
+    elif not any(map(needs_person, intents)):
+        yield "none of these needs a person: they settle by themselves"
 
 
 def _line(intent: Intent) -> str:
@@ -159,8 +161,8 @@ def _next(intent: Intent) -> str:
             return "`rushes collect` fetches its clip"
         case IntentState.REJECTED:
             return "the next render buys the shot again"
-        case IntentState.STORED:
-            return "its clip is stored and its bill is settled"
+        case IntentState.STORED | IntentState.SUPERSEDED:
+            return f"its bill is settled at {intent.settled}"
         case _:
             return f"{intent.settled} count as spent; `rushes retake` would buy a new take"
 

@@ -57,7 +57,7 @@ async def lint(specs: Sequence[str], *, stills: bool = False, providers: tuple[s
     issues: list[Issue] = []
     noted: list[Issue] = []
     unreadable: list[tuple[str, RushesError]] = []
-    for spec in specs:
+    for spec in dict.fromkeys(map(_whole, specs)):
         try:
             loaded = load_board(spec)
             noted += [*warnings(loaded.board, loaded.source), *([] if stills else _absent(loaded))]
@@ -66,7 +66,7 @@ async def lint(specs: Sequence[str], *, stills: bool = False, providers: tuple[s
             issues += error.issues
         except RushesError as error:
             unreadable.append((spec, error))
-    return Findings(tuple(specs), tuple(issues), tuple(noted), tuple(unreadable))
+    return Findings(tuple(dict.fromkeys(map(_whole, specs))), tuple(issues), tuple(noted), tuple(unreadable))
 
 
 def _absent(loaded: LoadedBoard) -> Iterator[Issue]:
@@ -83,6 +83,13 @@ def _absent(loaded: LoadedBoard) -> Iterator[Issue]:
                     yield loaded.issue(
                         request, place_of(request, address), f"there is no file {address} beside the spec"
                     )
+
+
+def _whole(spec: str) -> str:
+    """The shot list of a sidecar (`shots.board.yaml` beside `shots.csv`), which is no board by itself; else the spec."""
+    listed = spec.removesuffix(".board.yaml") + ".csv"
+    beside = local_path(listed)
+    return listed if spec.endswith(".board.yaml") and beside is not None and beside.is_file() else spec
 
 
 async def _check(loaded: LoadedBoard, ask: Ask, *, stills: bool) -> None:

@@ -18,9 +18,12 @@ from specs.source import Source
 from specs.storyboard import Storyboard
 from tasks.errors import NoSuchSpec, Refused, RushesError
 from tasks.estimate import Action, Plan, PlannedShot, estimate, retake_note
+from tasks.gate import warned
 from tasks.ledger import Intent, Ledger
 from tasks.production import Production
 from tasks.providers import PROVIDERS
+from tasks.settings import Settings
+from tasks.shoot import check_receipts
 from tasks.storage import Missing, read_spec
 from tasks.validate import CheckedShot, Checking, check_shot
 
@@ -32,6 +35,7 @@ __all__ = [
     "make_plan",
     "place_of",
     "plan_json",
+    "plan_now",
     "saved_plan",
     "spec_text",
 ]
@@ -237,6 +241,22 @@ async def make_plan(
         retakes=ask.retakes,
         providers=ask.providers,
     )
+
+
+async def plan_now(ask: Ask) -> Plan:
+    """Plan with the settings of this installation; what a render would be refused for is among the warnings.
+
+    Raises:
+        SpecError, Refused, SetupProblem: as `make_plan`, and where ledger or store cannot be used.
+    """
+    settings = Settings.load()
+    async with Production.open(settings) as production:
+        made = warned(await make_plan(production, ask), production.ledger, settings)
+        try:
+            check_receipts(production, made)
+        except Refused as error:
+            return replace(made, warnings=(f"{error}: a render would be refused", *made.warnings))
+        return made
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:

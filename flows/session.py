@@ -5,7 +5,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,6 +26,8 @@ from tasks.shoot import check_ready
 
 __all__ = ["render_spec"]
 
+_OVERBILLED = re.compile("billed .* quoted ")
+_SAID = re.compile("suspect: |billed .* quoted ")
 SHOWN = 20
 """Warnings before a render; the report has them all."""
 
@@ -163,6 +165,15 @@ async def _call(render: Any, session: _Session) -> Any:
     )
 
 
+def _remedy(shots: Sequence[Mapping[str, Any]]) -> str:
+    """What a person does about money that is open."""
+    if any(shot["state"] == "in_doubt" or _OVERBILLED.search(shot["note"] or "") for shot in shots):
+        return "see `rushes doubts`, then `rushes collect`"
+    if any(shot["state"] in {"held", "stalled"} and shot["action"] != "reuse" for shot in shots):
+        return "`rushes collect` asks again, now or later"
+    return "see the notes above"
+
+
 def _summary(document: Mapping[str, Any], out: Console) -> None:
     """What became of the board, and where it is."""
     totals = document["totals"]
@@ -175,10 +186,10 @@ def _summary(document: Mapping[str, Any], out: Console) -> None:
     lines += [
         f"  {shot['id']} {shot['state'].replace('_', ' ')}: {shot['note'] or ''}"
         for shot in document["shots"]
-        if shot["state"] != "stored" or re.search("suspect: |billed .* quoted ", shot["note"] or "")
+        if shot["state"] != "stored" or _SAID.search(shot["note"] or "")
     ]
     lines += [f"reel    {document['run_uri']}/reel.mp4", f"report  {document['run_uri']}/report.html"]
     if document["exit_code"] == ExitCode.MONEY_NEEDS_A_PERSON:
-        lines.append("money needs a person: see `rushes doubts`, then `rushes collect`")
+        lines.append(f"money needs a person: {_remedy(document['shots'])}")
     for line in lines:
         out.print(Text(line), soft_wrap=True)

@@ -4,6 +4,7 @@ The flow gives Prefect's tasks as the steps; a proof gives the plain functions.
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +16,12 @@ from tasks.estimate import Action, Plan, PlannedShot
 from tasks.exits import ExitCode
 from tasks.failover import PASSES_ON, next_choice, refusal_kind
 from tasks.gate import Approval
-from tasks.ledger import Cap, Intent, IntentState
+from tasks.ledger import Cap, Intent, IntentState, LedgerUnavailable
 from tasks.outcome import Outcome, outcome_of, report_of
 from tasks.production import Production
 from tasks.report import RunReport
 from tasks.shoot import Run, owner, submission_of, unresolved
-from tasks.store import keep_take, store_take
+from tasks.store import clip_cache, keep_take, store_take
 from tasks.submit import settled_elsewhere, submit_shot
 from tasks.wait import Wakeups, listen, wait_for
 
@@ -120,7 +121,8 @@ async def make_shots(production: Production, run: Run, shots: Sequence[PlannedSh
 async def _heartbeat(production: Production, run: Run) -> None:
     while True:
         await production.clock.sleep(HEARTBEAT)
-        production.ledger.heartbeat(run.owner)
+        with contextlib.suppress(LedgerUnavailable):
+            production.ledger.heartbeat(run.owner)
 
 
 async def _chain(shooting: _Shooting, shot: PlannedShot) -> Outcome:
@@ -148,7 +150,10 @@ async def _chain(shooting: _Shooting, shot: PlannedShot) -> Outcome:
 def _tell(shooting: _Shooting, shot: PlannedShot, phase: str) -> None:
     watcher = shooting.production.watcher
     watcher.shot(shot.request.shot, phase)
-    sums = shooting.production.ledger.totals(run_id=shooting.run.run_id)
+    try:
+        sums = shooting.production.ledger.totals(run_id=shooting.run.run_id)
+    except LedgerUnavailable:
+        return  # what is shown may wait; nothing else may stop for it
     watcher.money(
         reserved=_sum(sums.reserved.values()),
         settled=_sum(sums.settled.values()),
@@ -166,7 +171,7 @@ async def _shoot(shooting: _Shooting, shot: PlannedShot) -> Outcome:
         return _held(shot, decision.intent)
     if decision.action is Action.REUSE and decision.intent is not None:
         if not await asyncio.to_thread(keep_take, production, decision.intent):
-            return _lost(shot, decision.intent)
+            return _lost(production, shot, decision.intent)
         return outcome_of(shot, await shooting.steps.reuse(shot, decision.intent), decision.note)
     _tell(shooting, shot, "queued")
     shot, intent, note = await _made_by_any(shooting, shot)
@@ -176,10 +181,12 @@ async def _shoot(shooting: _Shooting, shot: PlannedShot) -> Outcome:
     return outcome_of(shot, production.ledger.get(intent.intent_id), note)
 
 
-def _lost(shot: PlannedShot, intent: Intent) -> Outcome:
+def _lost(production: Production, shot: PlannedShot, intent: Intent) -> Outcome:
     """A take that was delivered once and is not in the store as it was: nothing is bought for it unasked."""
     place = intent.artifact.path if intent.artifact else ""
     note = f"{place} is gone from the store, or no longer what was delivered: put it back, or raise `take:` for another"
+    if intent.artifact and clip_cache(production, intent.artifact.sha256).exists():
+        note = f"{place} is no longer what was delivered: delete it and render again, and it is put back from here"
     if shot.caps.paid:
         return Outcome(shot, "held", intent, note, ExitCode.MONEY_NEEDS_A_PERSON)
     return Outcome(shot, "failed", intent, note, ExitCode.SOME_FAILED)

@@ -11,7 +11,7 @@ from tasks.assemble.contact_sheet import make_contact_sheet
 from tasks.assemble.reel import ReelPart, make_reel
 from tasks.assemble.review import make_review
 from tasks.assemble.timeline import make_timelines
-from tasks.errors import SetupProblem
+from tasks.errors import SetupProblem, Transient
 from tasks.estimate import Plan
 from tasks.production import Production
 from tasks.report import Row, RunReport, costs_csv, costs_json, costs_parquet
@@ -40,7 +40,19 @@ class Delivered:
 
 
 def deliver(production: Production, plan: Plan, report: RunReport, plan_document: dict[str, Any]) -> Delivered:
-    """Make every file of the run and publish it; `latest.json` comes last, so it never names a run that is not there."""
+    """Make every file of the run and publish it; `latest.json` comes last, so it never names a run that is not there.
+
+    Raises:
+        SetupProblem: the store does not take them. The takes are there: a later render of the board buys nothing for it.
+    """
+    try:
+        return _delivered(production, plan, report, plan_document)
+    except Transient as error:
+        hint = "Every take that was bought is kept. Free some space, then render again: nothing is bought anew."
+        raise SetupProblem(f"the run's files cannot be delivered: {error}", hint) from error
+
+
+def _delivered(production: Production, plan: Plan, report: RunReport, plan_document: dict[str, Any]) -> Delivered:
     folder = f"{report.board}/runs/{report.run_id}"
     with tempfile.TemporaryDirectory(dir=production.cache("work")) as made:
         uris = {

@@ -167,7 +167,8 @@ def _sha256(value: object) -> str:
 
 _DONE = {IntentState.STORED, IntentState.SUPERSEDED}
 _UNDER_WAY = {IntentState.SUBMITTING, IntentState.SUBMITTED, IntentState.SUCCEEDED, IntentState.STALLED}
-_BUYABLE = {IntentState.REJECTED, IntentState.CANCELLED, IntentState.ABANDONED}
+_BUYABLE = {IntentState.REJECTED, IntentState.CANCELLED}
+_ENDED = {IntentState.SUPERSEDED, IntentState.FAILED_FINAL, IntentState.ABANDONED}
 _HELD_NOTES = {
     IntentState.IN_DOUBT: "outcome unknown; see `rushes doubts`",
     IntentState.RESULT_HELD: "paid, result not fetched; `rushes collect` tries again",
@@ -180,8 +181,8 @@ def decide(ledger: Ledger, board: str, request: ShotRequest, caps: Caps, key: st
     row = ledger.find(key)
     if row is None:
         return _new_shot(ledger, board, request, caps)
-    if row.state is IntentState.SUPERSEDED:
-        row = _retaken(ledger, board, request, caps) or row
+    if row.state in _ENDED:
+        row = _retaken(ledger, board, request.shot, row) or row
     if row.state in _DONE and row.artifact is not None:
         return Decision(Action.REUSE, row, f"take {row.take} of {row.shot}")
     if row.state in _UNDER_WAY:
@@ -206,15 +207,16 @@ def _new_shot(ledger: Ledger, board: str, request: ShotRequest, caps: Caps) -> D
         return Decision(Action.HELD, older, f"take {older.take} is still {older.state.lower()}; finish it first")
     if request.take > _asked(older)["take"]:
         return Decision(Action.CREATE, older, f"new take, after take {older.take}", supersede=True)
-    changed = ", ".join(_changes(_asked(older), request)) or "its stills"
-    note = f"already bought with another {changed}; raise `take:` to buy it anew"
+    changed = ", ".join(_changes(_asked(older), request))
+    what = f"another {changed}" if changed else "other stills"
+    note = f"already bought with {what}; raise `take:` to buy it anew"
     return Decision(Action.HELD, older, note)
 
 
-def _retaken(ledger: Ledger, board: str, request: ShotRequest, caps: Caps) -> Intent | None:
-    """The later take of the same content that a person asked for with `rushes retake`."""
-    live = ledger.live_for_shot(board, request.shot, caps.family)
-    return live if live and set(_changes(_asked(live), request)) == {"take"} else None
+def _retaken(ledger: Ledger, board: str, shot: str, row: Intent) -> Intent | None:
+    """The take of the very same content that a person asked for with `rushes retake`, in place of `row`."""
+    live = ledger.live_for_shot(board, shot, row.family)
+    return live if live and _asked(live) | {"take": 0} == _asked(row) | {"take": 0} else None
 
 
 def _asked(intent: Intent) -> dict[str, Any]:

@@ -18,7 +18,17 @@ from tasks.stills import Still
 from tasks.stills.outgoing import outgoing
 from tasks.submit import Submission
 
-__all__ = ["Run", "check_ready", "check_setup", "media_of", "order_of", "owner", "submission_of", "unresolved"]
+__all__ = [
+    "Run",
+    "check_ready",
+    "check_receipts",
+    "check_setup",
+    "media_of",
+    "order_of",
+    "owner",
+    "submission_of",
+    "unresolved",
+]
 
 RECEIPT_MAX = 1 << 20
 FREE_ATTEMPTS = 1_000_000  # a local render that failed may be tried for ever
@@ -106,7 +116,7 @@ def check_ready(production: Production, plan: Plan) -> None:
         Refused: where the store holds takes that this ledger knows nothing of.
     """
     check_setup(production, plan)
-    _check_receipts(production, plan)
+    check_receipts(production, plan)
 
 
 def check_setup(production: Production, plan: Plan) -> None:
@@ -129,7 +139,7 @@ def check_setup(production: Production, plan: Plan) -> None:
         )
 
 
-def _check_receipts(production: Production, plan: Plan) -> None:
+def check_receipts(production: Production, plan: Plan) -> None:
     """Hold what is to be bought against the receipts in the store: a ledger that knows less than the store is the wrong one.
 
     Raises:

@@ -77,6 +77,7 @@ async def submit_shot(production: Production, submission: Submission) -> Intent:
         intent, pause = await _attempt(production, order, request, auth)
         if pause is None or attempt == QUEUE_TRIES - 1:
             return intent
+        production.watcher.shot(order.shot, f"waiting {pause:.0f} s: {intent.reason or 'its queue is full'}")
         await production.clock.sleep(pause)
         order = replace(order, intent_id=production.rng.new_id())
         request = _encode(production, submission, order, token)

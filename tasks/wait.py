@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from tasks.errors import Transient
-from tasks.ledger import Intent, IntentState
+from tasks.ledger import Intent, IntentState, LedgerUnavailable
 from tasks.production import Production
 from tasks.providers.interface import Failure, Handle, Kind, Provider, Snapshot, State
 
@@ -46,7 +46,10 @@ async def listen(production: Production, wakeups: Wakeups) -> None:
     mark, _ = production.ledger.hints_after(None)
     while True:
         await production.clock.sleep(LISTEN)
-        mark, named = production.ledger.hints_after(mark)
+        try:
+            mark, named = production.ledger.hints_after(mark)
+        except LedgerUnavailable:
+            continue
         for intent_id in named:
             if intent_id in wakeups.events:
                 wakeups.wake(intent_id)

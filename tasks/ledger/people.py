@@ -138,10 +138,15 @@ def settle(tx: Transaction, intent_id: str, billed: Money, evidence: str, who: s
     Buying goes on at the account once every bill far above its quote was settled so.
 
     Raises:
-        Refused: still open, another unit, or no evidence.
+        Refused: still open, without a job, another unit, or no evidence.
     """
     _named(who, evidence)
     record = tx.load(intent_id)
+    if record.job_id is None:
+        raise Refused(
+            f"no job of {intent_id} is known, so nobody can have looked up its bill",
+            "Name the job with --job-id; without one, only --absent gives the money back.",
+        )
     if billed.unit != record.unit:
         raise Refused(f"{intent_id} is billed in {record.unit}, not in {billed.unit}")
     if record.state not in {*_SETTLED, S.FAILED_UNSETTLED}:

@@ -84,6 +84,56 @@ async def test_F36_a_failure_without_a_bill_is_not_bought_again_unasked(tmp_path
     assert (retaken.exit_code, retaken.rows[0].state, len(account.creates)) == (0, "stored", 2)
 
 
+async def test_F36_the_new_take_of_a_failed_shot_is_the_one_that_later_renders_show(tmp_path: Path) -> None:
+    """A plain render reuses the retake, and another reason asks for a third take only when a person gives it."""
+    with till(tmp_path, "failed-refunded") as here:
+        board = here.board()
+        await here.render(board)
+        await here.retake(board, "it failed")
+        (planned,) = here.run("plan", str(board), "--json").document["shots"]
+        again = await here.render(board)
+        account = here.truth
+    assert (planned["action"], planned["take"]) == ("reuse", 2)
+    assert (again.exit_code, again.rows[0].action, again.rows[0].take) == (0, "reuse", 2)
+    assert len(account.creates) == 2
+
+
+async def test_F81_a_doubt_that_was_written_off_is_not_turned_into_a_purchase_by_a_bill_of_nothing(
+    tmp_path: Path,
+) -> None:
+    """Without a job nobody can know its bill, and what was written off is bought anew by a retake alone."""
+    with till(tmp_path, "http-502-after") as here:
+        board = here.board()
+        await here.render(board)
+        (doubt,) = here.intents()
+        here.run("resolve", doubt.intent_id, "--write-off")
+        refused = here.run("resolve", doubt.intent_id, "--billed", "0")
+        again = await here.render(board)
+        (job,) = here.truth.jobs
+        attached = here.run("resolve", doubt.intent_id, "--job-id", job.job_id)
+        account = here.truth
+    assert (refused.code, "no job of" in refused.err) == (4, True)
+    assert again.rows[0].action == "skip"
+    assert "written off" in again.rows[0].note
+    assert attached.code == 0
+    assert len(account.creates) == 1
+
+
+async def test_F67_a_damaged_take_names_the_copy_that_is_there(tmp_path: Path) -> None:
+    """Nothing needs to be bought: the advice is to delete the file, and then it is put back."""
+    with till(tmp_path) as here:
+        board = here.board()
+        await here.render(board)
+        clip = tmp_path / "store/TILL/shots/SH010/SH010_TK01.mp4"
+        clip.write_bytes(b"")
+        damaged = await here.render(board)
+        clip.unlink()
+        mended = await here.render(board)
+    assert (damaged.exit_code, damaged.rows[0].state) == (6, "held")
+    assert "delete it and render again" in damaged.rows[0].note
+    assert (mended.exit_code, clip.stat().st_size > 1000) == (0, True)
+
+
 async def test_F74_of_two_renders_at_once_only_one_says_that_it_bought(tmp_path: Path) -> None:
     """The other one waited for the same purchase; its report takes no credit for the money."""
     with till(tmp_path) as here:

@@ -34,7 +34,7 @@ ALLOWED: dict[str, dict[IntentState, IntentState]] = {
         (S.IN_DOUBT, S.STALLED, S.STORED, S.RESULT_HELD, S.FAILED_UNSETTLED, S.FAILED_FINAL), S.SUPERSEDED
     ),
     "settle": {S.FAILED_UNSETTLED: S.FAILED_FINAL}
-    | {one: one for one in (S.STORED, S.RESULT_HELD, S.FAILED_FINAL, S.ABANDONED, S.SUPERSEDED)},
+    | {one: one for one in (S.STORED, S.RESULT_HELD, S.FAILED_FINAL, S.SUPERSEDED)},
     "refund": {S.FAILED_UNSETTLED: S.FAILED_FINAL}
     | {one: one for one in (S.STORED, S.RESULT_HELD, S.FAILED_FINAL, S.ABANDONED, S.SUPERSEDED)},
 }
@@ -59,6 +59,17 @@ def test_F81_a_decision_fits_its_states_and_refuses_the_others(
     assert first.state is (wanted or state)
     assert DECISIONS[decision](ledger, one) == first
     assert ledger.verify() == []
+
+
+def test_F81_a_bill_needs_a_job(desk: Desk) -> None:
+    """What was written off as a doubt has none to look up; what was written off as a stalled job has."""
+    ledger = desk.begun()
+    doubt = in_state(ledger, S.ABANDONED)
+    with pytest.raises(Refused, match="no job of"):
+        ledger.settle(doubt.intent_id, Money.of("0.00"), "not on the bill", "ada")
+    stalled = in_state(ledger, S.STALLED, order("SH020"), job="job-2")
+    ledger.write_off(stalled.intent_id, "ada", "given up")
+    assert ledger.settle(stalled.intent_id, Money.of("0.00"), "refunded", "ada").settled == Money(0)
 
 
 @pytest.mark.parametrize("decision", DECISIONS)
