@@ -2,11 +2,18 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 NEEDS = {"browser": "chromium", "ffprobe": "ffprobe", "melt": "melt", "redis": "redis-server"}
+
+
+def pytest_configure() -> None:
+    """A suite that was started in the background ignores Ctrl-C, and so would every process that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

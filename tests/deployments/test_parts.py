@@ -96,8 +96,7 @@ def test_F80_a_large_board_is_approved_once_and_its_parts_share_the_lower_cap(ho
     rest, here = house.rest, house.installation
     with worker(here, limit=2), worker(here, limit=2):
         run = rest.start("render/render", spec=str(house.spec)).json()["id"]
-        rest.until(run, "Suspended")
-        asked = json.loads(rest.inputs(run)["suspended-approval-1-schema"])["properties"]["digest"]["default"]
+        asked = rest.asks(run)["properties"]["digest"]["default"]
         rest.resume(run, decision="approve up to a lower cap", lower_cap="2.60", digest=asked)
         ended = rest.until(run, "Failed", seconds=300)
         parts, report = house.parts(run), house.report()
