@@ -111,9 +111,7 @@ def test_a_decision_outside_its_bounds_is_refused_in_the_flow(served: Served) ->
     """A lower cap above the total is none; a rejection keeps its reason; neither buys anything."""
     before = len(served.sandbox.account().jobs)
     asked = [_accepted(served.rest.start("render/render", spec=_paid(served, code))) for code in ("CAPPED", "NO")]
-    digests = []
-    for run in asked:
-        digests.append(served.rest.asks(run)["properties"]["digest"]["default"])
+    digests = [served.rest.asks(run)["properties"]["digest"]["default"] for run in asked]
     served.rest.resume(asked[0], decision="approve up to a lower cap", lower_cap="99", digest=digests[0])
     served.rest.resume(asked[1], decision="reject", reason="too dark", digest=digests[1])
     capped = served.rest.until(asked[0], "Refused")
