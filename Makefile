@@ -35,8 +35,10 @@ help:
 demo: .venv/.run
 	$(BIN)/rushes render specs/examples/liftoff.yaml --provider animatic
 
+# What starts whole houses of servers and kills them runs alone: beside other tests it would only show how busy the machine is.
 test: .venv/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -m slow
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

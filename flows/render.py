@@ -32,7 +32,7 @@ from tasks.production import Production, Watcher
 from tasks.report import RunReport, result_json
 from tasks.shoot import check_ready, owner
 
-__all__ = ["WATCHER", "ended", "render", "render_ask", "render_plan", "said"]
+__all__ = ["WATCHER", "ended", "render", "render_ask", "render_plan", "said", "signal_in"]
 
 WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 """Who is told of each shot's progress in this process: the command line's live display."""
@@ -72,6 +72,16 @@ async def said(running: Coroutine[Any, Any, "State[Any]"]) -> "State[Any]":
                 get_run_logger().error("%s", line)
         name = "Invalid" if isinstance(error, SpecError) else "Refused"
         return Failed(name=name, message=str(error), data=error)
+    except BaseExceptionGroup as failed:
+        raise signal_in(failed) or failed from None
+
+
+def signal_in(failed: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """What ends the process, out of the groups that it was raised in: Prefect knows a cancelled run by its type."""
+    found: BaseException | None = failed.split(Exception)[1]
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
 
 
 async def render_ask(

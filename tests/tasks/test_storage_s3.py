@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from s3fs import S3FileSystem
 
 from tasks.errors import SetupProblem, StorageConflict, Transient
 from tasks.storage import Missing, Put, Store, read_spec
@@ -112,6 +113,7 @@ def test_the_keys_come_from_the_environment(s3_server: S3Server, s3_url: str, mo
     """`AWS_ENDPOINT_URL` and the AWS key variables are enough: no option of ours is needed, for stores and for specs."""
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()  # earlier tests of this process had other keys in the same environment
     Store.open(s3_url, options={"skip_instance_cache": True}).put(b"rushes: 1", "board.yaml")
     assert read_spec(f"{s3_url}/board.yaml") == b"rushes: 1"
 
