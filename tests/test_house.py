@@ -57,3 +57,10 @@ def _named(path: Path, fault: str) -> bool:
     return (
         re.search(rf"(def|class) \w*{fault}(_|\b)|[\"'\-]{fault}[_\"'\-]", path.read_text(encoding="utf-8")) is not None
     )
+
+
+@pytest.mark.xdist_group("house")
+def test_tests_of_one_group_stay_in_one_process(request: pytest.FixtureRequest) -> None:
+    """Without it each process would start servers of its own, and tests that share one would not share it."""
+    grouped = bool(getattr(request.config.option, "loadgroup", False))
+    assert request.node.nodeid.endswith("@house") is grouped

@@ -37,7 +37,8 @@ _breaker, _run, _intent, _event = schema.breaker, schema.run, schema.intent, sch
 UNCONFIRMED = sa.and_(
     sa.or_(
         *(
-            paid * sa.literal_column("4") > _intent.c.quote_micros * sa.literal_column("5")
+            paid * sa.literal_column(str(OVERBILLED[1]))
+            > _intent.c.quote_micros * sa.literal_column(str(OVERBILLED[0]))
             for paid in (_intent.c.settled_micros, _intent.c.amount_micros)
         )
     ),

@@ -126,7 +126,7 @@ def test_a_producer_fills_the_form_and_approves_the_plan_in_a_browser(served: Se
     """Deployments, Custom run, the form; the suspended run's form; Completed, with its artifacts."""
     from playwright.sync_api import sync_playwright
 
-    spec = _paid(served, "BROWSED")
+    spec, before = _paid(served, "BROWSED"), len(served.sandbox.account().jobs)
     ui = served.rest.url.removesuffix("/api")
     with sync_playwright() as playwright:
         options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
@@ -153,6 +153,8 @@ def test_a_producer_fills_the_form_and_approves_the_plan_in_a_browser(served: Se
         page.get_by_text("Artifacts", exact=True).first.click()
         page.get_by_text("rushes-browsed-costs").first.wait_for()
         browser.close()
+    assert served.rest.run(run)["state"]["message"] == "2 shots stored"
+    assert len(served.sandbox.account().jobs) == before + 2
 
 
 def _accepted(reply: httpx.Response) -> str:

@@ -173,7 +173,8 @@ def test_free_doubts_do_not_stop_the_buying(desk: Desk) -> None:
     ledger = desk.begun()
     for number in range(3):
         in_state(ledger, S.IN_DOUBT, order(f"SH{number}", quote=Money(0)))
-    reserved(ledger, order("SH9"))
+    assert reserved(ledger, order("SH9")).state is S.SUBMITTING
+    assert len(ledger.doubts()) == 3
 
 
 def test_a_run_that_was_never_begun_buys_nothing(desk: Desk) -> None:
