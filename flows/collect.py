@@ -1,6 +1,7 @@
 """Collect: pick up paid results that are late, held or in doubt. Buys nothing; runs safely at any time, beside any run."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 from tasks.errors import RushesError
 from tasks.exits import ExitCode
 from tasks.hints import follow
-from tasks.ledger import Intent, IntentState
+from tasks.ledger import Intent, IntentState, LedgerUnavailable
+from tasks.outcome import owed, words_of
 from tasks.production import Production
 from tasks.providers.interface import Snapshot, State
 from tasks.settings import Settings
-from tasks.shoot import owner, unresolved
+from tasks.shoot import owner
 from tasks.store import store_take
 from tasks.wait import apply, poll_once
 
@@ -32,11 +34,12 @@ AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """One intent after collecting, with what stands in the way where it is not stored."""
+    """One intent after collecting, with what stands in the way where it is not stored; `defect`: of ours."""
 
     before: IntentState
     intent: Intent
     note: str = ""
+    defect: bool = False
 
     def line(self) -> str:
         """As people read it."""
@@ -76,12 +79,23 @@ async def collect(production: Production, owner: str) -> list[Collected]:
 
 
 async def _collect_one(production: Production, intent: Intent, slots: asyncio.Semaphore) -> Collected:
-    before = intent.state
     async with slots:
         try:
-            return Collected(before, await _advance(production, intent))
-        except RushesError as error:
-            return Collected(before, production.ledger.get(intent.intent_id), unresolved(error))
+            return Collected(intent.state, await _advance(production, intent))
+        # Whatever is raised for one purchase is told of that one; the others are collected all the same.
+        except Exception as error:  # noqa: BLE001
+            return _stopped(production, intent, error)
+
+
+def _stopped(production: Production, intent: Intent, error: Exception) -> Collected:
+    """The purchase as the ledger has it, with the error's words; a clip that could not be stored is held under them."""
+    words, defect = words_of(error, f"intent {intent.intent_id}"), not isinstance(error, RushesError)
+    now = intent
+    with contextlib.suppress(LedgerUnavailable):
+        now = production.ledger.get(intent.intent_id)
+        if now.state is IntentState.SUCCEEDED:
+            now = production.ledger.held(intent.intent_id, words)
+    return Collected(intent.state, now, f"{words}; {owed(now)}" if defect else words, defect)
 
 
 async def _advance(production: Production, intent: Intent) -> Intent:
@@ -106,7 +120,9 @@ def _rehoused(production: Production, intent: Intent, answer: object) -> Intent 
 
 
 def exit_code(collected: Sequence[Collected]) -> ExitCode:
-    """6 while anything paid is neither stored nor settled."""
+    """6 while anything paid is neither stored nor settled, 1 after a defect of ours."""
+    if any(one.defect for one in collected):
+        return ExitCode.DEFECT
     open_still = [one for one in collected if one.intent.state in OPEN]
     return ExitCode.MONEY_NEEDS_A_PERSON if open_still else ExitCode.OK
 

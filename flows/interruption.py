@@ -31,14 +31,20 @@ def _as_ctrl_c(_number: int, _frame: object) -> None:
 
 
 def goes_on() -> str:
-    """The purchases that go on at their providers now, and which command fetches them; empty where there is none."""
+    """The purchases whose clips are not stored yet, and which command fetches them; empty where there is none."""
     from tasks.ledger import IntentState
     from tasks.production import Production
     from tasks.settings import Settings
 
     production = Production.open(Settings.load())
     try:
-        under_way = {IntentState.SUBMITTING, IntentState.SUBMITTED, IntentState.SUCCEEDED}
+        under_way = {
+            IntentState.SUBMITTING,
+            IntentState.SUBMITTED,
+            IntentState.STALLED,
+            IntentState.SUCCEEDED,
+            IntentState.RESULT_HELD,
+        }
         found = sorted(production.ledger.intents(states=under_way), key=lambda one: (one.board, one.shot, one.take))
     finally:
         production.ledger.close()
@@ -46,5 +52,5 @@ def goes_on() -> str:
         return ""
     names = ", ".join(f"{one.board} {one.shot} TK{one.take:02d}" for one in found[:6])
     more = f" and {len(found) - 6} more" if len(found) > 6 else ""
-    jobs = "job goes" if len(found) == 1 else "jobs go"
-    return f"{len(found)} bought {jobs} on at the provider: {names}{more}; `rushes collect` fetches what is ready."
+    jobs = "job is" if len(found) == 1 else "jobs are"
+    return f"{len(found)} bought {jobs} not stored yet: {names}{more}; `rushes collect` fetches what is ready."

@@ -16,7 +16,7 @@ from rich.text import Text
 from flows.interruption import goes_on
 from flows.plan import Ask, make_plan, plan_json, saved_plan, spec_text
 from flows.terminal import LiveWatcher, PlainWatcher, console, print_plan
-from tasks.errors import Refused, SetupProblem
+from tasks.errors import Refused, RushesError, SetupProblem
 from tasks.estimate import Plan
 from tasks.exits import ExitCode
 from tasks.gate import NeedsApproval, Wish, changes_between, gate, warned
@@ -63,10 +63,25 @@ def render_spec(
         document = _run_flow(session)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(goes_on()) from None
+    except Exception as error:
+        raise _with_what_goes_on(error) from error.__cause__
     if as_json:
         print(json.dumps(document, indent=2))
     _summary(document, out)
     return int(document["exit_code"])
+
+
+def _with_what_goes_on(error: Exception) -> Exception:
+    """The error of a render that ended in the middle, with the purchases that are not stored."""
+    try:
+        words = goes_on()
+    except RushesError:
+        return error  # its ledger cannot be read: that is what the error says
+    if words and isinstance(error, RushesError):
+        error.hint = " ".join(filter(None, [error.hint, words]))
+    elif words:
+        console(stderr=True).print(Text(words), soft_wrap=True)
+    return error
 
 
 def _open(spec: str, ask: Ask, wish: Wish, out: Console, *, as_json: bool) -> _Session:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from specs.money import Money
-from tasks.errors import Refused, RushesError
+from tasks.errors import Refused
 from tasks.estimate import Action, Plan, PlannedShot
 from tasks.exits import ExitCode
 from tasks.failover import PASSES_ON, next_choice, refusal_kind
 from tasks.gate import Approval
 from tasks.ledger import Cap, Intent, IntentState, LedgerUnavailable
-from tasks.outcome import Outcome, outcome_of, report_of
+from tasks.outcome import Outcome, outcome_of, report_of, stopped
 from tasks.production import Production
 from tasks.report import RunReport
 from tasks.shoot import Run, owner, submission_of, unresolved
@@ -134,16 +134,14 @@ async def _chain(shooting: _Shooting, shot: PlannedShot) -> Outcome:
     mine = shooting.results[shot.key] = asyncio.get_running_loop().create_future()
     try:
         outcome = await _shoot(shooting, shot)
-    except RushesError as error:
-        code = ExitCode(error.exit_code)
-        outcome = Outcome(
-            shot, "refused" if code is not ExitCode.SOME_FAILED else "failed", None, unresolved(error), code
-        )
+        _tell(shooting, shot, outcome.state)
+    # Whatever is raised for one shot is that shot's outcome; only cancellation and signals end the others with it.
+    except Exception as error:  # noqa: BLE001
+        outcome = stopped(shooting.production, shot, shooting.run.run_id, error)
     except BaseException:
         mine.cancel()
         raise
     mine.set_result(outcome)
-    _tell(shooting, shot, outcome.state)
     return outcome
 
 

@@ -38,6 +38,8 @@ async def _collected() -> Any:
     rows = [{name: value or "" for name, value in one.document().items()} for one in found]
     if rows:
         await acreate_table_artifact(rows, key="rushes-collect", description="Open purchases after collecting")
+    if any(one.defect for one in found):
+        return Failed(message="a defect of Rushes: see the notes of the purchases, and report the run's log", data=None)
     stuck = [one for one in found if one.intent.state in _STUCK]
     if stuck:
         return Failed(

@@ -13,6 +13,7 @@ from tasks.assemble.review import make_review
 from tasks.assemble.timeline import make_timelines
 from tasks.errors import SetupProblem, Transient
 from tasks.estimate import Plan
+from tasks.exits import ExitCode, worst
 from tasks.production import Production
 from tasks.report import Row, RunReport, costs_csv, costs_json, costs_parquet
 
@@ -43,13 +44,27 @@ def deliver(production: Production, plan: Plan, report: RunReport, plan_document
     """Make every file of the run and publish it; `latest.json` comes last, so it never names a run that is not there.
 
     Raises:
-        SetupProblem: the store does not take them. The takes are there: a later render of the board buys nothing for it.
+        SetupProblem: the store does not take them; with the exit code of the run where that is the worse one.
     """
     try:
         return _delivered(production, plan, report, plan_document)
     except Transient as error:
-        hint = "Every take that was bought is kept. Free some space, then render again: nothing is bought anew."
-        raise SetupProblem(f"the run's files cannot be delivered: {error}", hint) from error
+        problem = SetupProblem(f"the run's files cannot be delivered: {error}", _what_is_kept(report))
+        problem.exit_code = worst([ExitCode.SET_UP, ExitCode(report.exit_code)])
+        raise problem from error
+
+
+def _what_is_kept(report: RunReport) -> str:
+    """Whether every take that was bought is stored, and which command goes on."""
+    missing = [
+        f"{row.shot} TK{row.take:02d} ({row.state.replace('_', ' ')}, intent {row.intent_id})"
+        for row in report.rows
+        if row.intent_id and row.state in {"held", "stalled", "in_doubt"}
+    ]
+    again = "then render again: nothing is bought anew."
+    if missing:
+        return f"Not stored yet: {', '.join(missing)}. See to the store, run `rushes collect`, {again}"
+    return f"Every take that was bought is kept. See to the store, {again}"
 
 
 def _delivered(production: Production, plan: Plan, report: RunReport, plan_document: dict[str, Any]) -> Delivered:

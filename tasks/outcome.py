@@ -1,32 +1,37 @@
 """What became of each shot of a run, and the run in the plain values of its report."""
 
 import datetime as dt
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
 from specs.money import USD, Money
+from tasks.errors import RushesError
 from tasks.estimate import Action, Plan, PlannedShot
 from tasks.exits import ExitCode, worst
 from tasks.failover import refusal_kind
-from tasks.ledger import Intent, IntentState
+from tasks.ledger import LIVE, Intent, IntentState, LedgerUnavailable
 from tasks.production import Production, on_loopback
 from tasks.providers.interface import Kind
+from tasks.redaction import redact
 from tasks.report import Row, RunReport, totals
 from tasks.rows import Action as RowAction
 from tasks.rows import State
+from tasks.shoot import unresolved
 from tasks.store import clip_cache, fetch_take
 
-__all__ = ["Outcome", "outcome_of", "report_of"]
+__all__ = ["Outcome", "outcome_of", "owed", "report_of", "stopped", "words_of"]
 
+_log = logging.getLogger(__name__)
 
 _STATES: dict[IntentState, State] = {
     IntentState.SUBMITTING: "in_doubt",
     IntentState.IN_DOUBT: "in_doubt",
     IntentState.SUBMITTED: "stalled",
     IntentState.STALLED: "stalled",
-    IntentState.SUCCEEDED: "stalled",
+    IntentState.SUCCEEDED: "held",
     IntentState.RESULT_HELD: "held",
     IntentState.STORED: "stored",
     IntentState.SUPERSEDED: "stored",
@@ -68,7 +73,65 @@ def outcome_of(shot: PlannedShot, intent: Intent, note: str = "") -> Outcome:
     given_up = intent.state is IntentState.SUPERSEDED and intent.artifact is None
     state = "failed" if given_up else _STATES[intent.state]
     words = [note, intent.doubt_reason if state == "in_doubt" else "", _reason(intent, state)]
-    return Outcome(shot, state, intent, "; ".join(word for word in words if word), _EXITS[state])
+    return Outcome(shot, state, intent, "; ".join(dict.fromkeys(word for word in words if word)), _EXITS[state])
+
+
+def stopped(production: Production, shot: PlannedShot, run_id: str, error: Exception) -> Outcome:
+    """What became of a shot that `error` ended: what the ledger says of its purchase, else what the error says.
+
+    An error that nobody foresaw is a defect of ours, whose traceback goes to the log.
+    """
+    words, defect = words_of(error, f"{shot.request.shot} of {run_id}"), not isinstance(error, RushesError)
+    code = ExitCode.DEFECT if defect else ExitCode(getattr(error, "exit_code", ExitCode.DEFECT))
+    try:
+        intent = _purchase(production, shot, run_id)
+        if intent is not None and intent.state is IntentState.SUCCEEDED:
+            intent = production.ledger.held(intent.intent_id, words)
+    except LedgerUnavailable as closed:
+        note = f"{words}; what is owed for it is not known while the ledger cannot be read ({closed})"
+        return Outcome(shot, "in_doubt", shot.decision.intent, note, worst([code, ExitCode.MONEY_NEEDS_A_PERSON]))
+    if intent is None:
+        state: State = "failed" if code in {ExitCode.SOME_FAILED, ExitCode.DEFECT} else "refused"
+        return Outcome(shot, state, shot.decision.intent if shot.decision.action is Action.REUSE else None, words, code)
+    outcome = outcome_of(shot, intent, words)
+    return replace(outcome, note=f"{outcome.note}; {owed(intent)}", exit_code=code) if defect else outcome
+
+
+def words_of(error: Exception, where: str) -> str:
+    """The sentence for what `error` ended; a defect of ours is told by its name, and its traceback goes to the log."""
+    if isinstance(error, RushesError):
+        return unresolved(error)
+    _log.error("%s: a defect of Rushes", where, exc_info=error)
+    return f"a defect of Rushes ({type(error).__name__}: {redact(' '.join(str(error).split()))[:200]})"
+
+
+def owed(intent: Intent) -> str:
+    """The purchase in a few words: its intent, its job, its money, its clip."""
+    money = f"{intent.settled} paid" if intent.settled.micros else f"{intent.reserved} reserved"
+    clip = f"its clip is {intent.artifact.uri}" if intent.artifact else "its clip is not stored yet"
+    return f"intent {intent.intent_id}, job {intent.job_id or 'unknown'}: {money}, {clip}"
+
+
+def _purchase(production: Production, shot: PlannedShot, run_id: str) -> Intent | None:
+    """What was bought for the shot, by this run or by one that still holds it; None where no money is in it."""
+    if shot.decision.action not in {Action.CREATE, Action.RESUME}:
+        return None
+    found = production.ledger.find(shot.key)
+    if found is None or not (found.job_id or found.reserved.micros or found.settled.micros):
+        return None
+    return found if found.run_id == run_id or found.state in LIVE else None
+
+
+def _by_facts(production: Production, outcome: Outcome, run_id: str) -> Outcome:
+    """The outcome as the ledger has it now: what a step returned, or failed to return, is not what happened."""
+    shot, known = outcome.shot, outcome.intent
+    found = production.ledger.get(known.intent_id) if known else _purchase(production, shot, run_id)
+    if found is None:
+        return outcome
+    if known is not None and found.state is known.state:
+        return replace(outcome, intent=found)
+    now = outcome_of(shot, found, shot.decision.note if known else outcome.note)
+    return replace(now, exit_code=ExitCode.DEFECT) if outcome.exit_code is ExitCode.DEFECT else now
 
 
 def _reason(intent: Intent, state: State) -> str:
@@ -118,6 +181,7 @@ def report_of(
     production: Production, plan: Plan, outcomes: Sequence[Outcome], *, run_id: str, started_at: dt.datetime
 ) -> RunReport:
     """The run in plain values, from the ledger's facts."""
+    outcomes = [_by_facts(production, one, run_id) for one in outcomes]
     unconfirmed = {intent.intent_id: intent for intent in production.ledger.unconfirmed_bills()}
     outcomes = list(_held_against_set_up(production, [*_held_against_bills(outcomes, unconfirmed)], run_id))
     rows = tuple(_row(production, plan, one, run_id) for one in outcomes)

@@ -160,6 +160,8 @@ def keep_take(production: Production, intent: Intent) -> bool:
         return False
     size = production.store.size(artifact.path)
     if size is not None:
+        if production.store.size(receipt_path(artifact)) is None:
+            write_receipt(production, intent)  # the store refused it when the take was published
         return size == artifact.size
     copy = clip_cache(production, artifact.sha256)
     if not copy.exists():
@@ -256,9 +258,13 @@ def write_receipt(production: Production, intent: Intent) -> None:
         "clip": {"sha256": artifact.sha256, "bytes": artifact.size, **artifact.probe},
         "suspect": artifact.suspect,
     }
-    path = artifact.path.removesuffix(".mp4") + ".json"
     text = json.dumps(_unsigned(receipt), indent=2, sort_keys=True)
-    production.store.put(text.encode(), path, content_type="application/json")
+    production.store.put(text.encode(), receipt_path(artifact), content_type="application/json")
+
+
+def receipt_path(artifact: Artifact) -> str:
+    """Beside the take, under its name."""
+    return artifact.path.removesuffix(".mp4") + ".json"
 
 
 def _unsigned(value: Any) -> Any:

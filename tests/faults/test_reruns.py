@@ -62,7 +62,7 @@ class _Clumsy(Watcher):
 
 
 async def test_F78_a_failing_display_after_acceptance_loses_nothing(tmp_path: Path) -> None:
-    """The run ends with the display's error; the ledger is right already, and the next run collects and buys nothing."""
+    """The run ends with 1 and names the job; the ledger is right already, and the next run collects and buys nothing."""
     with Sandbox(job_seconds=0.2, callback=False) as sandbox:
         rehearsal = Rehearsal(tmp_path, sandbox, "shortapi")
         board = rehearsal.write_board(board_text("shortapi"))
@@ -71,10 +71,10 @@ async def test_F78_a_failing_display_after_acceptance_loses_nothing(tmp_path: Pa
             plan = await make_plan(production, Ask(str(board)))
             approval = gate(plan, production.ledger, Wish(yes=True))
             assert isinstance(approval, Approval)
-            with pytest.raises(ExceptionGroup):
-                await shoot(production, plan, approval, PlainSteps())
+            broken = await shoot(production, plan, approval, PlainSteps())
             (intent,) = production.ledger.intents(board="FAULT")
             assert intent.state is IntentState.SUBMITTED
+            assert (broken.exit_code, broken.rows[0].state, broken.rows[0].job_id) == (1, "stalled", intent.job_id)
         report = await rehearsal.render(board)
         account = rehearsal.account()
     assert (report.rows[0].action, report.rows[0].state) == ("resume", "stored")
