@@ -107,10 +107,10 @@ def _fail(as_json: bool, code: ExitCode, message: str, hint: str) -> int:
 
 def _fail_spec(as_json: bool, error: SpecError) -> int:
     if as_json:
-        _print_json({"error": "the spec is invalid", "exit_code": int(ExitCode.SPEC_INVALID), "issues": _issues(error)})
+        _print_json({"error": "the spec is invalid", "exit_code": int(error.exit_code), "issues": _issues(error)})
     _say(str(error))
     _say(f"  {error.diagnostics()}")
-    return int(ExitCode.SPEC_INVALID)
+    return int(error.exit_code)
 
 
 def _issues(error: SpecError) -> list[dict[str, Any]]:

@@ -18,18 +18,21 @@ __all__ = ["Findings", "lint"]
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Problems and warnings of several files, in the order given, with what could not be read at all."""
+    """Problems and warnings of several files, in the order given, with what could not be read at all.
+
+    `codes` are the exit codes of the files with problems.
+    """
 
     files: tuple[str, ...]
     issues: tuple[Issue, ...]
     warnings: tuple[Issue, ...]
     unreadable: tuple[tuple[str, RushesError], ...]
+    codes: tuple[ExitCode, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
         """3 for an invalid file, 2 for one that is not there, 7 for one that cannot be read."""
-        codes = [ExitCode(error.exit_code) for _, error in self.unreadable]
-        return worst([*codes, *([ExitCode.SPEC_INVALID] if self.issues else [])])
+        return worst([*self.codes, *(ExitCode(error.exit_code) for _, error in self.unreadable)])
 
     def lines(self) -> Iterator[str]:
         """What people and editors read: `file:line:col: path: message`."""
@@ -57,6 +60,7 @@ async def lint(specs: Sequence[str], *, stills: bool = False, providers: tuple[s
     issues: list[Issue] = []
     noted: list[Issue] = []
     unreadable: list[tuple[str, RushesError]] = []
+    codes: list[ExitCode] = []
     for spec in dict.fromkeys(map(_whole, specs)):
         try:
             loaded = load_board(spec)
@@ -64,9 +68,12 @@ async def lint(specs: Sequence[str], *, stills: bool = False, providers: tuple[s
             await _check(loaded, Ask(spec, providers), stills=stills)
         except SpecError as error:
             issues += error.issues
+            codes.append(ExitCode(error.exit_code))
         except RushesError as error:
             unreadable.append((spec, error))
-    return Findings(tuple(dict.fromkeys(map(_whole, specs))), tuple(issues), tuple(noted), tuple(unreadable))
+    return Findings(
+        tuple(dict.fromkeys(map(_whole, specs))), tuple(issues), tuple(noted), tuple(unreadable), tuple(codes)
+    )
 
 
 def _absent(loaded: LoadedBoard) -> Iterator[Issue]:

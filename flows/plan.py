@@ -18,6 +18,7 @@ from specs.source import Source
 from specs.storyboard import Storyboard
 from tasks.errors import NoSuchSpec, Refused, RushesError
 from tasks.estimate import Action, Plan, PlannedShot, estimate, retake_note
+from tasks.exits import ExitCode
 from tasks.gate import warned
 from tasks.ledger import Intent, Ledger
 from tasks.production import Production
@@ -147,7 +148,10 @@ async def check_board(
     checked = [one.result() for one in running]
     issues = [issue for one in checked for issue in _problems(loaded, one)]
     if issues:
-        raise SpecError(sorted(issues))
+        error = SpecError(sorted(issues))
+        if any(problem.exit_code == ExitCode.DEFECT for one in checked for _, problem in one.problems):
+            error.exit_code = ExitCode.DEFECT
+        raise error
     return checked
 
 

@@ -63,7 +63,7 @@ def render_spec(
         document = _run_flow(session)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(goes_on()) from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - raised on, with the purchases that it leaves behind
         raise _with_what_goes_on(error) from error.__cause__
     if as_json:
         print(json.dumps(document, indent=2))

@@ -27,7 +27,12 @@ class Issue:
 
 
 class SpecError(Exception):
-    """A spec that cannot be used; `issues` holds every problem found, in the order of the file."""
+    """A spec that cannot be used; `issues` holds every problem found, in the order of the file.
+
+    `exit_code` is 1 where one of them is a defect of ours.
+    """
+
+    exit_code = 3
 
     def __init__(self, issues: Sequence[Issue]) -> None:
         super().__init__(tuple(issues))

@@ -14,7 +14,7 @@ import httpx
 
 from tasks.errors import OutcomeUnknown, Transient
 from tasks.inflate import inflated
-from tasks.netguard import AddressRefused, AddressRules, Vetted
+from tasks.netguard import AddressRefused, AddressRules, Vetted, readable
 from tasks.providers.interface import Reply, Request
 from tasks.redaction import hush_http_logs, redact
 from tasks.seams import Clock
@@ -144,7 +144,7 @@ class Wire:
         try:
             async with asyncio.timeout(deadline):
                 await self._exchange(self._pool, request, auth, deadline, arriving)
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
             if not arriving.status:
                 raise Transient(_told(error, request)) from None
         return arriving.reply(self._clock)
@@ -212,8 +212,9 @@ class Wire:
     async def _opened(
         self, url: str, headers: Mapping[str, str], rules: AddressRules | None, stall: float
     ) -> AsyncIterator[httpx.Response]:
-        requests = [httpx.Request("GET", url, headers=headers)]
-        if rules is not None:
+        if rules is None:
+            requests = [httpx.Request("GET", readable(url), headers=headers)]
+        else:
             vetted = await rules.vet(url)
             requests = [_pinned(vetted, address, headers) for address in vetted.addresses]
         async with self._client(httpx.Timeout(stall, connect=CONNECT_SECONDS)) as client:
@@ -283,8 +284,9 @@ async def _first_answer(client: httpx.AsyncClient, requests: list[httpx.Request]
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             if place == len(requests):
                 raise Transient(f"the file host cannot be reached ({type(error).__name__})") from None
-        except httpx.InvalidURL:
-            raise AddressRefused("the redirect leads to an address that cannot be read") from None
+        # httpx reads the Location of an answer by itself; idna's errors are ValueErrors.
+        except (httpx.InvalidURL, ValueError):
+            raise AddressRefused(_REDIRECTED) from None
         except httpx.HTTPError as error:
             raise Transient(f"the file host gave no answer ({type(error).__name__})") from None
     raise AssertionError("the last address returns or raises")
@@ -292,6 +294,10 @@ async def _first_answer(client: httpx.AsyncClient, requests: list[httpx.Request]
 
 def _joined(url: str, target: str) -> str:
     try:
-        return str(httpx.URL(url).join(target))
-    except httpx.InvalidURL:
-        raise AddressRefused("the redirect leads to an address that cannot be read") from None
+        joined = str(httpx.URL(url).join(target))
+    except (httpx.InvalidURL, ValueError, TypeError, IndexError):
+        raise AddressRefused(_REDIRECTED) from None
+    return str(readable(joined, _REDIRECTED))
+
+
+_REDIRECTED = "the redirect leads to an address that cannot be read"

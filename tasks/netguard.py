@@ -15,7 +15,7 @@ import httpx
 
 from tasks.errors import Terminal, Transient
 
-__all__ = ["AddressRefused", "AddressRules", "Resolver", "Unresolved", "Vetted", "resolve"]
+__all__ = ["AddressRefused", "AddressRules", "Resolver", "Unresolved", "Vetted", "readable", "resolve"]
 
 Address = IPv4Address | IPv6Address
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -139,16 +139,27 @@ def _parsed(url: str) -> httpx.URL:
     # Parsers disagree about these characters, and a provider's parser is not ours.
     if len(url) > _URL_MAX or not url.isascii() or not url.isprintable() or re.search(r"[\\\s]", url):
         raise AddressRefused("the address is too long or holds characters that no address has")
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        raise AddressRefused("the address cannot be read") from None
+    parsed = readable(url)
     if parsed.scheme not in _PORTS:
         raise AddressRefused(f"addresses of the kind {parsed.scheme[:20] or '(none)'}: are not fetched", "Use https.")
     if "@" in re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]:
         raise AddressRefused("an address with a user name or password in it is not fetched")
     if parsed.port is not None and not 0 < parsed.port < 65536:
         raise AddressRefused("the address names no usable port")
+    return parsed
+
+
+def readable(url: str, reads: str = "the address cannot be read") -> httpx.URL:
+    """The address in its parts.
+
+    Raises:
+        AddressRefused: with what `reads` says; httpx names only some of what its parsers and idna raise.
+    """
+    try:
+        parsed = httpx.URL(url)
+        _ = parsed.host, parsed.port  # an xn-- host is decoded only when it is asked for
+    except (httpx.InvalidURL, ValueError, TypeError, IndexError):
+        raise AddressRefused(reads) from None
     return parsed
 
 

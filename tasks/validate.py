@@ -1,14 +1,17 @@
 """Validate: fetch and probe the stills, and check every shot against what the listed providers can really do."""
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from specs.request import ShotRequest
-from tasks.errors import StillInvalid
+from tasks.errors import RushesError, StillInvalid
+from tasks.exits import ExitCode
 from tasks.netguard import AddressRules
 from tasks.providers import PROVIDERS, Misfit, misfits
+from tasks.redaction import redact
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from tasks.stills import Still
 
 __all__ = ["CheckedShot", "Checking", "check_shot"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,9 @@ async def check_shot(request: ShotRequest, providers: Sequence[str], checking: C
     for address, outcome in zip(request.stills, fetched, strict=True):
         if isinstance(outcome, StillInvalid):
             problems.append((address, outcome))
+        elif isinstance(outcome, Exception) and not isinstance(outcome, RushesError):
+            _log.error("%s: a defect of Rushes", request.shot, exc_info=outcome)
+            problems.append((address, _tripped(outcome)))
         elif isinstance(outcome, BaseException):
             raise outcome
         else:
@@ -67,3 +75,11 @@ async def check_shot(request: ShotRequest, providers: Sequence[str], checking: C
         name: tuple(misfits(request, PROVIDERS[name].caps, stills if not problems else None)) for name in providers
     }
     return CheckedShot(request, stills, found, tuple(problems))
+
+
+def _tripped(error: Exception) -> StillInvalid:
+    """A still over which we stumbled: told at its place like the others, and a defect all the same."""
+    words = redact(" ".join(str(error).split()))[:200]
+    problem = StillInvalid(f"cannot be used: a defect of Rushes ({type(error).__name__}: {words})")
+    problem.exit_code = ExitCode.DEFECT
+    return problem
