@@ -59,7 +59,7 @@ async def follow(production: Production, intent_id: str) -> Intent:
 
 
 async def _ask(production: Production, intent: Intent, job_id: str) -> Intent:
-    holder = production.ledger.by_job(intent.provider, job_id)
+    holder = production.ledger.by_job(intent.provider, job_id, intent.account)
     if holder is not None and holder.intent_id != intent.intent_id:
         return _refuted(production, intent, job_id, f"it is the job of {holder.intent_id}")
     answer = await _query(production, intent, job_id)

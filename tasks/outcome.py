@@ -13,12 +13,13 @@ from tasks.estimate import Action, Plan, PlannedShot
 from tasks.exits import ExitCode, worst
 from tasks.failover import refusal_kind
 from tasks.ledger import LIVE, Intent, IntentState, LedgerUnavailable
-from tasks.production import Production, on_loopback
+from tasks.production import Production
 from tasks.providers.interface import Kind
 from tasks.redaction import redact
 from tasks.report import Row, RunReport, totals
 from tasks.rows import Action as RowAction
 from tasks.rows import State
+from tasks.settings import on_loopback
 from tasks.shoot import unresolved
 from tasks.store import clip_cache, fetch_take
 

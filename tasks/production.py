@@ -14,11 +14,11 @@ from tasks.providers import PROVIDERS
 from tasks.providers.interface import Provider
 from tasks.providers.local_studio import LocalStudio
 from tasks.seams import Clock, Hooks, Rng, SystemClock, SystemRng, no_hooks
-from tasks.settings import Account, Settings
+from tasks.settings import Account, Settings, on_loopback
 from tasks.still_server import StillServer
 from tasks.storage import Store
 
-__all__ = ["Deadlines", "Production", "Watcher", "on_loopback", "open_ledger"]
+__all__ = ["Deadlines", "Production", "Watcher", "open_ledger"]
 
 
 class Watcher:
@@ -134,9 +134,3 @@ class Production:
         folder = self.settings.home.joinpath(*parts)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
-
-
-def on_loopback(base_url: str) -> bool:
-    """Whether `base_url` is an address of this machine: a sandbox, never the real provider."""
-    host = base_url.partition("://")[2].partition("/")[0]
-    return host.rpartition(":")[0] in {"127.0.0.1", "localhost", "[::1]"} or host in {"127.0.0.1", "localhost", "[::1]"}

@@ -1,10 +1,13 @@
 """The settings of one installation: the only reader of the environment and of `.env`."""
 
 import os
+import socket
 from collections.abc import Mapping
 from decimal import Decimal
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from platformdirs import user_state_path
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
@@ -17,6 +20,7 @@ __all__ = [
     "Account",
     "Settings",
     "calm_prefect",
+    "on_loopback",
     "override",
     "prefect_api",
     "prefect_server_environment",
@@ -42,11 +46,17 @@ def _key(value: object) -> object:
 
 
 Key = Annotated[SecretStr | None, BeforeValidator(_key)]
+LOOPBACK = 127
+"""The first number of this machine's own addresses."""
 UsdCap = Annotated[Money | None, NoDecode, BeforeValidator(_money)]
 
 
 class Account:
-    """How one provider is reached: where, with which key, at which rate. `name` tells accounts apart without showing the key."""
+    """How one provider is reached: where, with which key, at which rate.
+
+    `name` says whose jobs they are, however the address is spelled and whichever key opens it: the provider's account, or
+    the play money of a stand-in on this machine, which is never the same.
+    """
 
     def __init__(
         self, *, base_url: str, key: SecretStr | None, rate: Decimal | None, max_in_flight: int | None
@@ -55,7 +65,28 @@ class Account:
         self.key = key
         self.rate = rate
         self.max_in_flight = max_in_flight
-        self.name = "default"
+        self.name = "stand-in" if on_loopback(self.base_url) else "default"
+
+
+def on_loopback(base_url: str) -> bool:
+    """Whether `base_url` is an address of this machine, in whatever spelling: a sandbox, never the real provider."""
+    try:
+        host = (urlsplit(base_url).hostname or "").rstrip(".")
+    except ValueError:
+        return False
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        pass
+    else:
+        address = getattr(address, "ipv4_mapped", None) or address
+        return address.is_loopback or address.is_unspecified
+    try:
+        return socket.inet_aton(host)[0] == LOOPBACK  # "127.1" and "0x7f000001" lead here as well
+    except (OSError, UnicodeError):
+        return False
 
 
 class Settings(BaseSettings):

@@ -11,9 +11,10 @@ from tasks.errors import Refused, RushesError, SetupProblem
 from tasks.estimate import Action, Plan, PlannedShot, semantics_json
 from tasks.gate import Approval
 from tasks.ledger import Cap, Order
-from tasks.production import Production, on_loopback
+from tasks.production import Production
 from tasks.providers.interface import Media
 from tasks.publish import check_servable, publish_still
+from tasks.settings import on_loopback
 from tasks.stills import Still
 from tasks.stills.outgoing import outgoing
 from tasks.submit import Submission

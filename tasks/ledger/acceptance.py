@@ -7,21 +7,25 @@ import sqlalchemy as sa
 
 from specs.money import Money
 from tasks.ledger import books, breakers, schema
+from tasks.ledger.breakers import AMOUNT
 from tasks.ledger.database import Prepared
 from tasks.ledger.record import Record
 from tasks.ledger.reserving import OF_KEY
 from tasks.ledger.rows import IntentState
 from tasks.ledger.transaction import Transaction, load_query
 
-__all__ = ["BY_JOB", "accepted", "beside_another", "name_amount", "revive", "tell_late"]
+__all__ = ["BY_JOB", "CREATE", "accepted", "beside_another", "name_amount", "revive", "tell_late"]
 
 S = IntentState
+CREATE = "the reply to the create"
+"""Who named an amount: before the job has run."""
 _intent = schema.intent
 BY_JOB = load_query(
     _intent.c.provider == sa.bindparam("provider"),
-    _intent.c.base_url == sa.bindparam("base_url"),
+    _intent.c.account == sa.bindparam("account"),
     _intent.c.job_id == sa.bindparam("job_id"),
 )
+"""Whose job it is: the account's, however its address was spelled when the job was made."""
 _RIVAL = Prepared(
     sa.text(
         "SELECT count(*) FROM intent WHERE intent_id <> :intent_id AND extra = 0 AND (shot_key = :shot_key"
@@ -47,7 +51,7 @@ def accepted(tx: Transaction, intent_id: str, job_id: str, amount: Money | None,
     if record.job_id == job_id:
         _confirm(tx, record, amount)
         return intent_id
-    owner = tx.records(BY_JOB, provider=record.provider, base_url=record.base_url, job_id=job_id)
+    owner = tx.records(BY_JOB, provider=record.provider, account=record.account, job_id=job_id)
     if owner:
         _duplicate(tx, record, job_id, owner[0])
         return intent_id
@@ -60,9 +64,8 @@ def accepted(tx: Transaction, intent_id: str, job_id: str, amount: Money | None,
 
 
 def _confirm(tx: Transaction, record: Record, amount: Money | None) -> None:
-    if amount is not None and record.amount_micros is None and record.settled_at is None:
-        name_amount(tx, record, amount)
-        tx.save(record)
+    if amount is not None:
+        name_amount(tx, record, amount, CREATE)
     tx.event(record.intent_id, "confirmed", {"job_id": record.job_id})
 
 
@@ -106,26 +109,49 @@ def revive(tx: Transaction, record: Record, why: str) -> None:
     """A closed row turns out to be owed: book its price again, past any cap, and hold the shot unless another does."""
     record.round += 1
     record.extra = beside_another(tx, record)
-    books.adjust_to(tx, record, max(record.expected, record.booked), why)
+    record.settled_at = None
+    books.grow_to(tx, record, record.expected, why)
     tx.event(record.intent_id, why, {"was": record.state, "extra": bool(record.extra)}, alert=True)
 
 
 def _bind(tx: Transaction, record: Record, job_id: str, amount: Money | None, note: str) -> None:
     record.job_id = job_id
+    record.state = S.SUBMITTED.value
     record.submitted_at = tx.now
     record.finished_at = None
     breakers.close_by(tx, record, "create")
     if amount is not None:
-        name_amount(tx, record, amount)
+        name_amount(tx, record, amount, CREATE, tell=False)
     facts = {"amount": str(amount) if amount is not None else None, "note": note}
     tx.move(record, S.SUBMITTED, "accepted", facts, alert=bool(note and "amount" in note))
 
 
-def name_amount(tx: Transaction, record: Record, amount: Money) -> None:
-    """The provider's price replaces the quote in the reservation, past the cap if need be (F22)."""
-    if amount.unit != record.unit:
-        tx.event(record.intent_id, "amount-unusable", {"amount": str(amount), "quoted_in": record.unit}, alert=True)
+def name_amount(tx: Transaction, record: Record, amount: Money, source: str, *, tell: bool = True) -> None:
+    """An amount that the provider names is a fact: any number of them may come, each is told, the last one counts.
+
+    While the record is open its reservation grows to it, past the cap if need be (F22), and never shrinks; what is
+    settled already is settled anew. The record is saved. One that is in force already changes nothing. Without `tell`
+    the caller's own event names the amount.
+    """
+    facts = {"amount": str(amount), "source": source}
+    if amount.unit != record.unit or amount.micros < 0:
+        tx.event(record.intent_id, "amount-unusable", {**facts, "quoted_in": record.unit}, alert=True)
         return
+    if source == CREATE and amount.micros == 0 < record.quote_micros:
+        # Nobody has a price list and gives the work away: the quote stands until the job's own bill says 0 too.
+        tx.event(record.intent_id, "amount-not-believed", facts, alert=True)
+        return
+    if amount.micros == record.amount_micros:
+        return
+    dearer = breakers.overbilled(record, record.amount_micros or 0)
     record.amount_micros = amount.micros
-    books.adjust_to(tx, record, amount.micros, f"amount of job {record.job_id}")
+    if record.settled_at is None:
+        books.grow_to(tx, record, amount.micros, f"{source} names {amount}")
+    else:
+        books.settle(tx, record, amount.micros, f"{source} names {amount}")
+    tx.save(record)
+    if tell:
+        tx.event(record.intent_id, AMOUNT, facts)
     breakers.check_bill(tx, record, amount.micros)
+    if dearer and not breakers.overbilled(record, amount.micros):
+        breakers.close_confirmed(tx, record, "machine")

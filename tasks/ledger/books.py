@@ -8,8 +8,10 @@
 | RELEASE | - m      |         | - m       |
 | REFUND  |          | - m     | - m       |
 
-ADJUST may be negative, and may pass a cap: a price that the provider names is a fact. Buckets are kept for every scope,
-limited or not, in the quote's unit and, where the order had a rate, in USD, so that a cap set later counts what was spent.
+Until it is settled a reservation only grows, past a cap if need be: what the provider names is a fact, but an amount below
+the quote is no bill yet, and money that it freed would be spent twice. Settling brings it to what was named last. ADJUST was
+negative in ledgers of the first schema. Buckets are kept for every scope, limited or not, in the quote's unit and, where the
+order had a rate, in USD, so that a cap set later counts what was spent.
 """
 
 from collections.abc import Iterator
@@ -24,7 +26,7 @@ from tasks.ledger.database import Prepared
 from tasks.ledger.record import Record
 from tasks.ledger.transaction import Transaction, binds
 
-__all__ = ["SCOPES", "Kind", "adjust_to", "book", "bucket_keys", "buckets", "make_buckets", "release", "settle"]
+__all__ = ["SCOPES", "Kind", "book", "bucket_keys", "buckets", "close", "grow_to", "make_buckets", "release", "settle"]
 
 Kind = Literal["RESERVE", "SETTLE", "RELEASE", "ADJUST", "REFUND"]
 SCOPES = ("run", "board", "shot", "day", "month", "provider")
@@ -101,22 +103,25 @@ def book(
         tx.run(_MOVE, steps)
 
 
-def adjust_to(tx: Transaction, record: Record, micros: int, evidence: str) -> None:
-    """Bring what is booked to `micros`, up or down, as far as its reservation allows."""
-    difference = max(micros - record.booked, -record.reserved_micros)
-    if difference:
-        book(tx, record, "ADJUST", difference, f"{record.round}: {evidence}")
+def grow_to(tx: Transaction, record: Record, micros: int, evidence: str) -> None:
+    """Reserve so much more that `micros` are booked; what is booked already is never lessened here."""
+    if micros > record.booked:
+        book(tx, record, "ADJUST", micros - record.booked, evidence)
 
 
-def settle(tx: Transaction, record: Record, billed: int | None, evidence: str) -> None:
-    """Close the reservation: `billed` micro-units are spent in all (None: everything booked), the remainder is released."""
-    target = record.booked if billed is None else billed
-    if target > record.booked:
-        adjust_to(tx, record, target, f"billed, {evidence}")
-    if target > record.settled_micros:
-        book(tx, record, "SETTLE", target - record.settled_micros, evidence)
-    elif target < record.settled_micros:
-        book(tx, record, "REFUND", record.settled_micros - target, f"{record.round}: {evidence}")
+def close(tx: Transaction, record: Record, evidence: str) -> None:
+    """Settle what is still open at what the provider named last, else at the quote; what is settled stays as it is."""
+    if record.reserved_micros or record.settled_at is None:
+        settle(tx, record, record.expected, evidence)
+
+
+def settle(tx: Transaction, record: Record, billed: int, evidence: str) -> None:
+    """Close the reservation: `billed` micro-units are spent in all, the remainder is released."""
+    grow_to(tx, record, billed, f"billed, {evidence}")
+    if billed > record.settled_micros:
+        book(tx, record, "SETTLE", billed - record.settled_micros, evidence)
+    elif billed < record.settled_micros:
+        book(tx, record, "REFUND", record.settled_micros - billed, evidence)
     release(tx, record, evidence)
     record.settled_at = tx.now
     record.round += 1

@@ -18,6 +18,8 @@ from tasks.ledger.rows import Full, Halted, IntentState
 from tasks.ledger.transaction import Transaction
 
 __all__ = [
+    "AMOUNT",
+    "CONFIRMED",
     "OVERBILLED",
     "UNCONFIRMED",
     "check_bill",
@@ -26,6 +28,7 @@ __all__ = [
     "close_confirmed",
     "obstacle",
     "open_breaker",
+    "overbilled",
     "send_probe",
 ]
 
@@ -33,7 +36,22 @@ Kind = Literal["create", "money"]
 OVERBILLED = (5, 4)
 """A bill above 5/4 of the quote opens the money breaker."""
 
+AMOUNT = "amount"
+"""The kind of the fact that the provider named an amount."""
+
 _breaker, _run, _intent, _event = schema.breaker, schema.run, schema.intent, schema.event
+_later = schema.event.alias("later")
+CONFIRMED = sa.exists().where(
+    _event.c.intent_id == _intent.c.intent_id,
+    _event.c.kind == sa.literal_column("'settled'"),
+    _event.c.actor != sa.literal_column("'machine'"),
+    ~sa.exists().where(
+        _later.c.intent_id == _event.c.intent_id,
+        _later.c.kind == sa.literal_column(f"'{AMOUNT}'"),
+        _later.c.seq > _event.c.seq,
+    ),
+)
+"""Rows whose bill a person has settled, and for which the provider has named no other since."""
 UNCONFIRMED = sa.and_(
     sa.or_(
         *(
@@ -42,11 +60,7 @@ UNCONFIRMED = sa.and_(
             for paid in (_intent.c.settled_micros, _intent.c.amount_micros)
         )
     ),
-    ~sa.exists().where(
-        _event.c.intent_id == _intent.c.intent_id,
-        _event.c.kind == sa.literal_column("'settled'"),
-        _event.c.actor != sa.literal_column("'machine'"),
-    ),
+    ~CONFIRMED,
 )
 """Rows whose bill is above `OVERBILLED`, and that no person has settled."""
 _ANY_UNCONFIRMED = Prepared(
@@ -168,10 +182,15 @@ def close_confirmed(tx: Transaction, record: Record, who: str) -> None:
         tx.event(record.intent_id, "breaker-closed", {**_account(record), "kind": "money"}, actor=who)
 
 
+def overbilled(record: Record, micros: int) -> bool:
+    """Whether a price is above 1.25 times the quote."""
+    over, under = OVERBILLED
+    return micros * under > record.quote_micros * over
+
+
 def check_bill(tx: Transaction, record: Record, micros: int) -> None:
     """Open the money breaker for a price above 1.25 times the quote (F22); a probe's that is not above it closes it."""
-    over, under = OVERBILLED
-    if micros * under > record.quote_micros * over:
+    if overbilled(record, micros):
         named = f"{record.money(micros)} for a quote of {record.money(record.quote_micros)}"
         open_breaker(tx, record, "money", f"{record.provider} charged {named} ({record.board} {record.shot})")
     else:

@@ -36,6 +36,44 @@ class Step:
 _LIVE = """state IN ('SUBMITTING', 'IN_DOUBT', 'SUBMITTED', 'STALLED', 'SUCCEEDED', 'STORED', 'RESULT_HELD',
   'FAILED_UNSETTLED') AND extra = 0"""
 
+
+def _kept(table: str, verb: str) -> str:
+    """A trigger of SQLite that keeps rows from being changed or deleted."""
+    return f"""CREATE TRIGGER {table}_{verb.lower()} BEFORE {verb} ON {table}
+BEGIN SELECT RAISE(ABORT, 'a fact of the ledger is never changed or deleted'); END"""
+
+
+_INTENT = """CREATE TABLE intent (
+  seq {serial}, intent_id TEXT NOT NULL UNIQUE, run_id TEXT NOT NULL REFERENCES run (run_id),
+  board TEXT NOT NULL, shot TEXT NOT NULL, take INTEGER NOT NULL, shot_key TEXT NOT NULL, family TEXT NOT NULL,
+  attempt_no INTEGER NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL, base_url TEXT NOT NULL,
+  account TEXT NOT NULL, request_sha256 TEXT NOT NULL, request_json TEXT NOT NULL,
+  quote_micros BIGINT NOT NULL CHECK (quote_micros >= 0), unit TEXT NOT NULL, price_version TEXT NOT NULL, rate TEXT,
+  mode TEXT NOT NULL, audio SMALLINT NOT NULL, seconds INTEGER NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('SUBMITTING', 'REJECTED', 'CANCELLED', 'IN_DOUBT', 'SUBMITTED', 'STALLED',
+    'SUCCEEDED', 'STORED', 'RESULT_HELD', 'FAILED_UNSETTLED', 'FAILED_FINAL', 'ABANDONED', 'SUPERSEDED')),
+  epoch INTEGER NOT NULL, lease_owner TEXT NOT NULL, lease_until BIGINT NOT NULL, not_after BIGINT NOT NULL,
+  token_hash TEXT NOT NULL, job_id TEXT CHECK (job_id <> ''), amount_micros BIGINT CHECK (amount_micros >= 0),
+  reserved_micros BIGINT NOT NULL CHECK (reserved_micros >= 0),
+  settled_micros BIGINT NOT NULL CHECK (settled_micros >= 0), settled_at BIGINT, round INTEGER NOT NULL,
+  doubt_reason TEXT NOT NULL, reason TEXT NOT NULL, urls TEXT NOT NULL,
+  extra SMALLINT NOT NULL CHECK (extra IN (0, 1)), moderated SMALLINT NOT NULL CHECK (moderated IN (0, 1)),
+  day TEXT NOT NULL, month TEXT NOT NULL, created_at BIGINT NOT NULL, submitted_at BIGINT, finished_at BIGINT,
+  updated_at BIGINT NOT NULL,
+  UNIQUE (shot_key, attempt_no),{jobs}
+  CHECK (state NOT IN ('REJECTED', 'CANCELLED') OR (reserved_micros = 0 AND settled_micros = 0)),
+  CHECK (state NOT IN ('STORED', 'RESULT_HELD', 'FAILED_FINAL', 'ABANDONED', 'SUPERSEDED') OR reserved_micros = 0),
+  CHECK (state NOT IN ('SUBMITTED', 'STALLED', 'SUCCEEDED', 'STORED', 'RESULT_HELD', 'FAILED_UNSETTLED',
+    'FAILED_FINAL') OR job_id IS NOT NULL),
+  CHECK (state <> 'IN_DOUBT' OR doubt_reason <> ''))"""
+_INTENT_INDEXES = (
+    f"CREATE UNIQUE INDEX one_live_key ON intent (shot_key) WHERE {_LIVE}",
+    f"CREATE UNIQUE INDEX one_live_shot ON intent (board, shot, family) WHERE {_LIVE}",
+    "CREATE INDEX intent_shot ON intent (board, shot)",
+    "CREATE INDEX intent_run ON intent (run_id)",
+    "CREATE INDEX intent_account ON intent (provider, account, state)",
+)
+
 _FIRST = Step(
     "0001-ledger",
     (
@@ -55,34 +93,8 @@ _FIRST = Step(
   provider TEXT NOT NULL, account TEXT NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('create', 'money')),
   is_open SMALLINT NOT NULL CHECK (is_open IN (0, 1)), run_seq BIGINT NOT NULL, reason TEXT NOT NULL,
   probe TEXT NOT NULL, opened_at BIGINT NOT NULL, PRIMARY KEY (provider, account, kind))""",
-        """CREATE TABLE intent (
-  seq {serial}, intent_id TEXT NOT NULL UNIQUE, run_id TEXT NOT NULL REFERENCES run (run_id),
-  board TEXT NOT NULL, shot TEXT NOT NULL, take INTEGER NOT NULL, shot_key TEXT NOT NULL, family TEXT NOT NULL,
-  attempt_no INTEGER NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL, base_url TEXT NOT NULL,
-  account TEXT NOT NULL, request_sha256 TEXT NOT NULL, request_json TEXT NOT NULL,
-  quote_micros BIGINT NOT NULL CHECK (quote_micros >= 0), unit TEXT NOT NULL, price_version TEXT NOT NULL, rate TEXT,
-  mode TEXT NOT NULL, audio SMALLINT NOT NULL, seconds INTEGER NOT NULL,
-  state TEXT NOT NULL CHECK (state IN ('SUBMITTING', 'REJECTED', 'CANCELLED', 'IN_DOUBT', 'SUBMITTED', 'STALLED',
-    'SUCCEEDED', 'STORED', 'RESULT_HELD', 'FAILED_UNSETTLED', 'FAILED_FINAL', 'ABANDONED', 'SUPERSEDED')),
-  epoch INTEGER NOT NULL, lease_owner TEXT NOT NULL, lease_until BIGINT NOT NULL, not_after BIGINT NOT NULL,
-  token_hash TEXT NOT NULL, job_id TEXT CHECK (job_id <> ''), amount_micros BIGINT CHECK (amount_micros >= 0),
-  reserved_micros BIGINT NOT NULL CHECK (reserved_micros >= 0),
-  settled_micros BIGINT NOT NULL CHECK (settled_micros >= 0), settled_at BIGINT, round INTEGER NOT NULL,
-  doubt_reason TEXT NOT NULL, reason TEXT NOT NULL, urls TEXT NOT NULL,
-  extra SMALLINT NOT NULL CHECK (extra IN (0, 1)), moderated SMALLINT NOT NULL CHECK (moderated IN (0, 1)),
-  day TEXT NOT NULL, month TEXT NOT NULL, created_at BIGINT NOT NULL, submitted_at BIGINT, finished_at BIGINT,
-  updated_at BIGINT NOT NULL,
-  UNIQUE (shot_key, attempt_no), UNIQUE (provider, base_url, job_id),
-  CHECK (state NOT IN ('REJECTED', 'CANCELLED') OR (reserved_micros = 0 AND settled_micros = 0)),
-  CHECK (state NOT IN ('STORED', 'RESULT_HELD', 'FAILED_FINAL', 'ABANDONED', 'SUPERSEDED') OR reserved_micros = 0),
-  CHECK (state NOT IN ('SUBMITTED', 'STALLED', 'SUCCEEDED', 'STORED', 'RESULT_HELD', 'FAILED_UNSETTLED',
-    'FAILED_FINAL') OR job_id IS NOT NULL),
-  CHECK (state <> 'IN_DOUBT' OR doubt_reason <> ''))""",
-        f"CREATE UNIQUE INDEX one_live_key ON intent (shot_key) WHERE {_LIVE}",
-        f"CREATE UNIQUE INDEX one_live_shot ON intent (board, shot, family) WHERE {_LIVE}",
-        "CREATE INDEX intent_shot ON intent (board, shot)",
-        "CREATE INDEX intent_run ON intent (run_id)",
-        "CREATE INDEX intent_account ON intent (provider, account, state)",
+        _INTENT.replace("{jobs}", " UNIQUE (provider, base_url, job_id),"),
+        *_INTENT_INDEXES,
         """CREATE TABLE event (
   seq {serial}, intent_id TEXT NOT NULL, at BIGINT NOT NULL, actor TEXT NOT NULL, kind TEXT NOT NULL,
   state TEXT NOT NULL, alert SMALLINT NOT NULL CHECK (alert IN (0, 1)), payload TEXT NOT NULL)""",
@@ -102,8 +114,7 @@ _FIRST = Step(
   suspect TEXT NOT NULL, verified_at BIGINT NOT NULL)""",
     ),
     sqlite=tuple(
-        f"""CREATE TRIGGER {table}_{verb.lower()} BEFORE {verb} ON {table}
-BEGIN SELECT RAISE(ABORT, 'a fact of the ledger is never changed or deleted'); END"""
+        _kept(table, verb)
         for table, verb in (
             ("event", "UPDATE"),
             ("event", "DELETE"),
@@ -132,7 +143,48 @@ FOR EACH ROW EXECUTE FUNCTION ledger_keeps_facts()"""
     ),
 )
 
-STEPS: tuple[Step, ...] = (_FIRST,)
+_HERE = " OR ".join(
+    f"substr(base_url, 1, {len(start)}) = '{start}'"
+    for scheme in ("http", "https")
+    for start in (f"{scheme}://127.", f"{scheme}://localhost:", f"{scheme}://localhost/", f"{scheme}://[::1]")
+)
+_ONE_JOB = (
+    f"UPDATE intent SET account = 'stand-in' WHERE account = 'default' AND ({_HERE})",  # noqa: S608 - constants
+    "CREATE INDEX intent_job ON intent (job_id)",
+    """UPDATE intent SET twin = 1 WHERE EXISTS (SELECT 1 FROM intent AS older WHERE older.job_id = intent.job_id
+  AND older.provider = intent.provider AND older.account = intent.account AND older.seq < intent.seq)""",
+    """INSERT INTO event (intent_id, at, actor, kind, state, alert, payload)
+  SELECT intent_id, updated_at, 'machine', 'duplicate-job', '', 1, '{"found": "by a migration"}' FROM intent
+  WHERE twin = 1 ORDER BY seq""",
+    "CREATE UNIQUE INDEX one_job ON intent (provider, account, job_id) WHERE twin = 0",
+)
+_FACTS = Step(
+    # Amounts may come again and again, and a job is its account's. SQLite drops no constraint, so the table is made anew;
+    # its children's references are looked at when the transaction ends, and find their rows again.
+    "0002-facts",
+    ("DROP INDEX once_by_evidence", "CREATE INDEX money_intent ON money (intent_id)"),
+    sqlite=(
+        "PRAGMA defer_foreign_keys = ON",
+        "CREATE TABLE intent_before AS SELECT * FROM intent",
+        "DROP TABLE intent",
+        _INTENT.replace("{jobs}", "").replace(
+            "updated_at BIGINT NOT NULL,",
+            "updated_at BIGINT NOT NULL, twin SMALLINT NOT NULL DEFAULT 0 CHECK (twin IN (0, 1)),",
+        ),
+        "INSERT INTO intent SELECT *, 0 FROM intent_before ORDER BY seq",
+        "DROP TABLE intent_before",
+        *_INTENT_INDEXES,
+        _kept("intent", "DELETE"),
+        *_ONE_JOB,
+    ),
+    postgresql=(
+        "ALTER TABLE intent DROP CONSTRAINT intent_provider_base_url_job_id_key",
+        "ALTER TABLE intent ADD COLUMN twin SMALLINT NOT NULL DEFAULT 0 CHECK (twin IN (0, 1))",
+        *_ONE_JOB,
+    ),
+)
+
+STEPS: tuple[Step, ...] = (_FIRST, _FACTS)
 _SERIAL = {"sqlite": "INTEGER PRIMARY KEY", "postgresql": "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY"}
 
 

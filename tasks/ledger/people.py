@@ -16,14 +16,13 @@ __all__ = ["absent", "attach", "give_up", "refund", "settle", "write_off"]
 
 S = IntentState
 _EVIDENCE = Prepared(
-    sa.text("SELECT count(*) FROM money WHERE intent_id = :intent_id AND kind = 'REFUND' AND evidence = :evidence")
-)
-_TOLD = Prepared(
-    sa.select(schema.event.c.payload).where(
-        schema.event.c.intent_id == sa.bindparam("intent_id"),
-        schema.event.c.kind == sa.literal_column("'settled'"),
-        schema.event.c.actor != sa.literal_column("'machine'"),
+    sa.text(
+        "SELECT count(*) FROM money WHERE intent_id = :intent_id AND kind = 'REFUND' AND evidence = :evidence"
+        " AND micros = :micros"
     )
+)
+_CONFIRMED = Prepared(
+    sa.select(schema.intent.c.seq).where(schema.intent.c.intent_id == sa.bindparam("intent_id"), breakers.CONFIRMED)
 )
 _ATTACHABLE = {S.IN_DOUBT, S.REJECTED, S.ABANDONED, S.SUPERSEDED, S.CANCELLED}
 _WRITE_OFF = {S.IN_DOUBT, S.STALLED, S.RESULT_HELD, S.FAILED_UNSETTLED}
@@ -54,7 +53,7 @@ def attach(tx: Transaction, intent_id: str, job_id: str, who: str, why: str, *, 
         raise Refused(f"{record.provider} does not confirm job {job_id}", "Check the id in the provider's dashboard.")
     if record.job_id is not None or record.state not in _ATTACHABLE:
         raise _wrong(record, "given another job")
-    if owner := tx.records(BY_JOB, provider=record.provider, base_url=record.base_url, job_id=job_id):
+    if owner := tx.records(BY_JOB, provider=record.provider, account=record.account, job_id=job_id):
         raise Refused(f"job {job_id} belongs to intent {owner[0].intent_id}", "One job cannot stand for two shots.")
     tx.event(intent_id, "attached", {"job_id": job_id, "why": why}, actor=who)
     return accepted(tx, intent_id, job_id, None, f"attached by {who}")
@@ -107,8 +106,7 @@ def write_off(tx: Transaction, intent_id: str, who: str, why: str) -> None:
         return
     if record.state not in _WRITE_OFF:
         raise _wrong(record, "written off")
-    if record.reserved_micros or record.settled_at is None:
-        books.settle(tx, record, None, "written off")
+    books.close(tx, record, "written off")
     record.epoch += 1
     record.reason, record.finished_at = f"written off by {who}: {why}", tx.now
     tx.move(record, S.ABANDONED, "written-off", {"why": why}, actor=who)
@@ -152,7 +150,7 @@ def settle(tx: Transaction, intent_id: str, billed: Money, evidence: str, who: s
     if record.state not in {*_SETTLED, S.FAILED_UNSETTLED}:
         raise _wrong(record, "settled")
     same = record.state in _SETTLED and record.settled_micros == billed.micros
-    if same and tx.rows(_TOLD, intent_id=intent_id):
+    if same and tx.rows(_CONFIRMED, intent_id=intent_id):
         return
     if not same:
         books.settle(tx, record, billed.micros, evidence)
@@ -162,17 +160,17 @@ def settle(tx: Transaction, intent_id: str, billed: Money, evidence: str, who: s
 
 
 def refund(tx: Transaction, intent_id: str, amount: Money, evidence: str, who: str) -> None:
-    """Money came back, known by `evidence`, which counts once.
+    """Money came back, known by `evidence`, which counts once for each amount.
 
     Raises:
         Refused: more than was spent, another unit, or still open.
     """
     _named(who, evidence)
     record = tx.load(intent_id)
-    if tx.rows(_EVIDENCE, intent_id=intent_id, evidence=evidence)[0][0]:
+    if tx.rows(_EVIDENCE, intent_id=intent_id, evidence=evidence, micros=amount.micros)[0][0]:
         return
     if record.state == S.FAILED_UNSETTLED:
-        books.settle(tx, record, None, "failed")
+        books.close(tx, record, "failed")
         record.state = S.FAILED_FINAL.value
     if record.state not in _SETTLED or amount.unit != record.unit or amount.micros > record.settled_micros:
         raise _wrong(record, f"refunded {amount}, {record.money(record.settled_micros)} is settled")

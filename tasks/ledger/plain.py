@@ -11,7 +11,7 @@ _SAME = ("intent_id", "run_id", "board", "shot", "take", "provider", "model", "f
 
 def plain(intent: Intent) -> dict[str, Any]:
     """Money as decimal strings in `unit`; `usd` is what was billed, else is booked, at the order's rate, or None."""
-    spent = intent.billed or intent.reserved
+    spent = intent.billed or intent.reserved + intent.settled
     usd = intent.in_usd(spent)
     done = intent.finished_at or intent.updated_at
     return {

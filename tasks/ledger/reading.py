@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from specs.money import USD, Money
 from tasks.errors import Refused
 from tasks.ledger import books, schema
-from tasks.ledger.breakers import UNCONFIRMED
+from tasks.ledger.breakers import CONFIRMED, UNCONFIRMED
 from tasks.ledger.database import Prepared, moment, rows_of
 from tasks.ledger.record import COLUMNS, Record
 from tasks.ledger.reserving import IS_LIVE, caps_from, holder
@@ -51,7 +51,7 @@ _LIVE_SHOT = Prepared(
 _BY_JOB = Prepared(
     WITH_ARTIFACT.where(
         _intent.c.provider == sa.bindparam("provider"), _intent.c.job_id == sa.bindparam("job_id")
-    ).order_by(_intent.c.seq.desc())
+    ).order_by(_intent.c.twin, _intent.c.seq.desc())
 )
 _TAKES = Prepared(
     sa.select(_intent.c.take)
@@ -65,7 +65,11 @@ _TAKES = Prepared(
     .order_by(_intent.c.take)
 )
 _RUN = Prepared(sa.select(schema.run).where(schema.run.c.run_id == sa.bindparam("run_id")))
-_UNCONFIRMED = Prepared(WITH_ARTIFACT.where(UNCONFIRMED).order_by(_intent.c.seq))
+_UNCONFIRMED = Prepared(
+    WITH_ARTIFACT.where(sa.or_(UNCONFIRMED, sa.and_(_intent.c.twin == sa.literal_column("1"), ~CONFIRMED))).order_by(
+        _intent.c.seq
+    )
+)
 _BREAKERS = Prepared(
     sa.select(schema.breaker)
     .where(schema.breaker.c.provider == sa.bindparam("provider"), schema.breaker.c.account == sa.bindparam("account"))
@@ -104,10 +108,10 @@ def live_for_shot(connection: Connection, board: str, shot: str, family: str) ->
     return _public(found[0]) if found else None
 
 
-def by_job(connection: Connection, provider: str, job_id: str) -> Intent | None:
-    """The newest row with the provider's job id."""
-    found = rows_of(connection, _BY_JOB, {"provider": provider, "job_id": job_id})
-    return _public(found[0]) if found else None
+def by_job(connection: Connection, provider: str, job_id: str, account: str | None) -> Intent | None:
+    """The newest row with the provider's job id, of the account where one is named."""
+    rows = map(_public, rows_of(connection, _BY_JOB, {"provider": provider, "job_id": job_id}))
+    return next((one for one in rows if account in {None, one.account}), None)
 
 
 def takes(connection: Connection, board: str, shot: str) -> list[int]:
@@ -153,7 +157,7 @@ def intents(connection: Connection, **filters: object) -> list[Intent]:
 
 
 def unconfirmed_bills(connection: Connection) -> list[Intent]:
-    """Rows that were billed far above their quote and that no person has settled, oldest first."""
+    """Rows that were billed far above their quote, or for another row's job, and that no person has settled, oldest first."""
     return [_public(row) for row in rows_of(connection, _UNCONFIRMED, {})]
 
 

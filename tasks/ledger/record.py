@@ -63,6 +63,7 @@ class Record:
     submitted_at: int | None
     finished_at: int | None
     updated_at: int
+    twin: int = 0
 
     @property
     def booked(self) -> int:
@@ -104,6 +105,7 @@ class Record:
             urls=tuple(json.loads(self.urls)),
             extra=bool(self.extra),
             moderated=bool(self.moderated),
+            twin=bool(self.twin),
             created_at=moment(self.created_at),
             submitted_at=_maybe(self.submitted_at),
             finished_at=_maybe(self.finished_at),
@@ -148,6 +150,7 @@ _SAME = tuple(
         "urls",
         "extra",
         "moderated",
+        "twin",
         "created_at",
         "submitted_at",
         "finished_at",

@@ -150,8 +150,7 @@ def _give_way(tx: Transaction, order: Order, older: Sequence[Record]) -> None:
 
 def supersede(tx: Transaction, record: Record, why: str, *, actor: str) -> None:
     """A newer take was asked for: settle in full what is still open, and let the shot go."""
-    if record.reserved_micros or record.settled_at is None:
-        books.settle(tx, record, None, "superseded")
+    books.close(tx, record, "superseded")
     tx.move(record, IntentState.SUPERSEDED, "superseded", {"why": why, "was": record.state}, actor=actor)
 
 

@@ -91,7 +91,8 @@ class Intent:
 
     `take` is the number in the file's name. `amount` is what the provider named, `billed` what was settled (None while
     open). `reserved` and `settled` are its money now. `extra` marks a job beside the one that holds the shot: a double
-    accept, or a job that came to light after the shot was bought again. `reason` is the last failure or hold.
+    accept, or a job that came to light after the shot was bought again. `twin` marks one whose job an older row has as well,
+    which only ledgers of the first schema can hold. `reason` is the last failure or hold.
     """
 
     intent_id: str
@@ -130,6 +131,7 @@ class Intent:
     urls: tuple[str, ...]
     extra: bool
     moderated: bool
+    twin: bool
     day: str
     month: str
     created_at: dt.datetime

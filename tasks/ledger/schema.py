@@ -93,6 +93,7 @@ intent = _table(
     submitted_at=BigInteger,
     finished_at=BigInteger,
     updated_at=BigInteger,
+    twin=SmallInteger,
 )
 event = _table(
     "event",

@@ -23,6 +23,7 @@ __all__ = [
     "failed",
     "heartbeat",
     "held",
+    "named",
     "rejected",
     "renew",
     "resumed",
@@ -118,11 +119,20 @@ def succeeded(tx: Transaction, intent_id: str, urls: Sequence[str], cost: Money 
         revive(tx, record, "late-success")
     elif record.state not in {*_POLLED, S.SUCCEEDED, S.RESULT_HELD, S.FAILED_UNSETTLED}:
         return tell_late(tx, record, "success", {"urls": len(urls)})
-    if cost is not None and (record.amount_micros is None or cost.micros != record.amount_micros):
-        name_amount(tx, record, cost)
+    record.state = S.SUCCEEDED.value
+    if cost is not None:
+        name_amount(tx, record, cost, "the query")
     record.urls = json.dumps(list(urls)) if urls else record.urls
     record.reason = ""
     return tx.move(record, S.SUCCEEDED, "succeeded", {"urls": len(urls), "cost": str(cost) if cost else None})
+
+
+def named(tx: Transaction, intent_id: str, amount: Money, source: str) -> None:
+    """The provider names what the job costs, beside or after its result."""
+    record = tx.load(intent_id)
+    if record.job_id is None:
+        return tell_late(tx, record, "amount", {"amount": str(amount), "source": source})
+    return name_amount(tx, record, amount, source)
 
 
 def failed(tx: Transaction, intent_id: str, reason: str, *, refunded: bool | None, moderated: bool) -> None:
@@ -168,8 +178,7 @@ def held(tx: Transaction, intent_id: str, reason: str) -> None:
     record = tx.load(intent_id)
     if record.state not in {S.SUCCEEDED, S.RESULT_HELD}:
         return tell_late(tx, record, "hold", {"reason": reason})
-    if record.state == S.SUCCEEDED:
-        books.settle(tx, record, None, "paid")
+    books.close(tx, record, "paid")
     record.reason = reason
     return tx.move(record, S.RESULT_HELD, "held", {"reason": reason})
 
@@ -185,11 +194,11 @@ def stored(tx: Transaction, intent_id: str, artifact: Artifact, billed: Money | 
     if record.state not in {S.SUCCEEDED, S.RESULT_HELD, S.SUPERSEDED, S.ABANDONED} or record.job_id is None:
         return tell_late(tx, record, "artifact", {"sha256": artifact.sha256, "path": artifact.path}, alert=True)
     tx.run(_PUT_ARTIFACT, artifact_values(intent_id, artifact))
-    usable = billed if billed is not None and billed.unit == record.unit else None
-    if usable is not None or record.amount_micros is None:
-        breakers.check_bill(tx, record, record.expected if usable is None else usable.micros)
-    if usable is not None or record.reserved_micros or record.settled_at is None:
-        books.settle(tx, record, usable.micros if usable is not None else None, "stored")
+    if billed is not None:
+        name_amount(tx, record, billed, "the provider's account")
+    elif record.amount_micros is None:
+        breakers.check_bill(tx, record, record.expected)
+    books.close(tx, record, "stored")
     record.finished_at = tx.now
     record.reason = ""
     state = S.STORED if record.state in {S.SUCCEEDED, S.RESULT_HELD} else S(record.state)
@@ -201,6 +210,6 @@ def settle_failed(tx: Transaction, before: int) -> list[str]:
     """Settle failures older than `before` (microseconds) in full: nobody said that they were refunded."""
     old = tx.records(_UNSETTLED, before=before)
     for record in old:
-        books.settle(tx, record, None, "no refund was seen")
+        books.close(tx, record, "no refund was seen")
         tx.move(record, S.FAILED_FINAL, "settled", {"billed": str(record.money(record.settled_micros))})
     return [record.intent_id for record in old]

@@ -284,6 +284,10 @@ class Ledger:
         """Fresh addresses: RESULT_HELD goes back to SUCCEEDED."""
         return self.succeeded(intent_id, urls, None)
 
+    def named(self, intent_id: str, amount: Money, source: str) -> Intent:
+        """What `source` says that the job costs: a fact at any time; the last one counts."""
+        return self._step(intent_id, steps.named, amount, source)
+
     def failed(self, intent_id: str, reason: str, *, refunded: bool | None, moderated: bool = False) -> Intent:
         """The provider says failed: FAILED_UNSETTLED, or FAILED_FINAL at 0 when it says refunded."""
         return self._step(intent_id, steps.failed, reason, refunded=refunded, moderated=moderated)
@@ -371,10 +375,10 @@ class Ledger:
         with self._database.reading() as connection:
             return reading.get(connection, intent_id)
 
-    def by_job(self, provider: str, job_id: str) -> Intent | None:
-        """The intent of a provider's job."""
+    def by_job(self, provider: str, job_id: str, account: str | None = None) -> Intent | None:
+        """The intent of a provider's job; of any account where none is named."""
         with self._database.reading() as connection:
-            return reading.by_job(connection, provider, job_id)
+            return reading.by_job(connection, provider, job_id, account)
 
     def intents(
         self,

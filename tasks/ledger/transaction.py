@@ -61,12 +61,12 @@ class Transaction:
 
     def run(self, statement: Prepared, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> int:
         """Execute once, or once for each parameter set; the number of rows matched."""
-        many: Any = parameters if isinstance(parameters, Mapping) else list(parameters)
+        many: Any = _storable(parameters) if isinstance(parameters, Mapping) else [_storable(one) for one in parameters]
         return int(self.connection.exec_driver_sql(statement.on(self._dialect), many).rowcount) if many else 0
 
     def rows(self, statement: Prepared, **parameters: object) -> Sequence[Any]:
         """Every row of a query."""
-        return self.connection.exec_driver_sql(statement.on(self._dialect), parameters).all()
+        return self.connection.exec_driver_sql(statement.on(self._dialect), _storable(parameters)).all()
 
     def records(self, statement: Prepared, **parameters: object) -> list[Record]:
         """Rows of `intent` to work on."""
@@ -141,6 +141,16 @@ class Transaction:
         """The row as callers see it, after the changes of this transaction."""
         row = self.rows(_WITH_ARTIFACT, intent_id=intent_id)[0]
         return Record(*row[: len(COLUMNS)]).public(row[len(COLUMNS) :])
+
+
+def _storable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What strangers wrote, with what no database takes as text (NUL, lone surrogates) escaped: a fact is never refused."""
+    return {
+        name: value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+        if isinstance(value, str) and not value.isprintable()
+        else value
+        for name, value in values.items()
+    }
 
 
 def event_values(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,25 @@ async def test_F08_a_doubt_is_listed_with_its_money_and_attached_by_its_job_id(t
     assert (collected.code, collected.document["intents"][0]["is"]) == (0, "STORED")
     assert (nothing.code, "nothing is open" in nothing.out) == (0, True)
     assert len(account.creates) == 1
+
+
+async def test_F108_one_job_is_not_attached_to_two_doubts_through_two_spellings_of_its_address(tmp_path: Path) -> None:
+    """The second doubt is refused the first one's job; given its own, both paid clips are fetched."""
+    with till(tmp_path, LOST, f"{LOST}@2") as here:
+        await here.render(here.board(shots=1))
+        spelled = here.sandbox.shortapi_url.replace("127.0.0.1", "LOCALHOST") + "/"
+        other = replace(here, more={"SHORTAPI_BASE_URL": spelled})
+        await other.render(here.board(shots=2))
+        first, second = here.intents()
+        one, two = (job.job_id for job in here.truth.jobs)
+        attached = here.run("resolve", first.intent_id, "--job-id", one)
+        refused = here.run("resolve", second.intent_id, "--job-id", one)
+        own = here.run("resolve", second.intent_id, "--job-id", two)
+        collected = here.run("collect", "--json")
+    assert first.base_url != second.base_url
+    assert (attached.code, refused.code, own.code) == (0, 4, 0), refused.err
+    assert first.intent_id in refused.err
+    assert [one["is"] for one in collected.document["intents"]] == ["STORED", "STORED"]
 
 
 async def test_F81_a_decision_that_cannot_be_is_refused_and_changes_nothing(tmp_path: Path) -> None:

@@ -89,15 +89,23 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "settle at the price",
         "tasks/ledger/steps.py",
-        'books.settle(tx, record, usable.micros if usable is not None else None, "stored")',
+        'books.close(tx, record, "stored")',
         'books.settle(tx, record, 0, "stored")',
         ("ok",),
     ),
     Mutant(
+        "a reservation only grows",
+        "tasks/ledger/books.py",
+        "    if micros > record.booked:\n",
+        "    if micros != record.booked:\n",
+        ("named-0.1",),
+        thin=9,
+    ),
+    Mutant(
         "the overbilling breaker",
         "tasks/ledger/breakers.py",
-        "if micros * under > record.quote_micros * over:",
-        "if micros * under < 0 > record.quote_micros * over:",
+        "return micros * under > record.quote_micros * over",
+        "return micros * under < 0 > record.quote_micros * over",
         ("bill-30pct",),
     ),
     Mutant(

@@ -189,6 +189,8 @@ class Oracle(httpx.AsyncBaseTransport):
                 data[key] = next(iter(self.jobs))
             case "amount":
                 data["amount"] = AMOUNTS[argument]
+            case "named":
+                data["amount"] = argument
             case "amount-missing":
                 del data["amount"]
             case "contradiction":

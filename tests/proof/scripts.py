@@ -46,6 +46,10 @@ def _odd_accepts() -> Iterator[Script]:
     for what in ("word", "negative", "nan", "huge", "comma", "number", "currency"):
         yield Script(f"amount-{what}", create=(f"amount:{what}",))
     yield Script("amount-missing", create=("amount-missing",))
+    for amount in ("0", "0.1", "0.45"):
+        yield Script(f"named-{amount}", create=(f"named:{amount}", "ok"), shots=2, cap=1, at_once=1, ends="any")
+    changing = ("ok", "credit:0.5", "credit:0.45", "credit:0.5", "credit:0.45")
+    yield Script("named-again-and-again", create=("named:0.5",), query=changing, file=("410",) * 5)
     yield Script("bill-1pct", create=("bill:1.01",), overbills=True)
     yield Script("bill-30pct", create=("bill:1.3",), shots=2, at_once=1, overbills=True)
     yield Script("bill-times-100", create=("bill:100",), shots=2, at_once=1, overbills=True, ends="any")

@@ -33,7 +33,7 @@ from tests.proof.crashes import Life, locked
 from tests.proof.disks import CrashingJournal, LyingFolder
 from tests.proof.driver import Driver
 from tests.proof.oracle import Oracle
-from tests.proof.tripwires import accepted_wrongly, sent_wrongly
+from tests.proof.tripwires import accepted_wrongly, freed_early, sent_wrongly
 from tests.proof.truth import Create, Script
 from tests.proof.virtual import LifeClock, LifeRng, VirtualTime
 
@@ -120,7 +120,7 @@ class Stage:
     def open(self, life: Life) -> Production:
         """Start a process."""
         self.life = self.oracle.life = life
-        life.sabotage, life.passing = self._sabotage, self._sleeps
+        life.sabotage, life.passing = self._sabotage, self._passes
         clock = LifeClock(self.time, life)
         settings = self._settings()
         ledger = self.ledgers.open(settings.ledger_url, home=self.home, clock=clock, rng=self.rng, durable=False)
@@ -244,6 +244,11 @@ class Stage:
                 await follow(production, intent_id)
             else:
                 self.inbox.pop(0)
+
+    def _passes(self, point: str) -> None:
+        if point in {"K15", "K18"}:
+            self.wrong += freed_early(self)
+        self._sleeps(point)
 
     def _sleeps(self, point: str) -> None:
         """Sleep past the lease while another process of the same host recovers the ledger."""

@@ -8,7 +8,7 @@ from tests.proof.truth import Create
 if TYPE_CHECKING:
     from tests.proof.stage import Stage
 
-__all__ = ["accepted_wrongly", "sent_wrongly"]
+__all__ = ["accepted_wrongly", "freed_early", "sent_wrongly"]
 
 
 def sent_wrongly(stage: "Stage", create: Create) -> Iterator[tuple[str, str]]:
@@ -47,3 +47,9 @@ def accepted_wrongly(stage: "Stage", create: Create) -> Iterator[tuple[str, str]
     enough = "reserved_micros + settled_micros >= quote_micros"
     if not stage.rows("1 FROM intent", f"shot = '{create.shot}' AND provider = '{create.provider}' AND {enough}"):
         yield "unreserved", f"{create.shot} was accepted with nothing reserved"
+
+
+def freed_early(stage: "Stage") -> Iterator[tuple[str, str]]:
+    """A7: while its bill is open, no less than its quote is booked for a job, whatever amounts were named."""
+    less = "settled_at IS NULL AND state NOT IN ('REJECTED', 'CANCELLED') AND reserved_micros + settled_micros < quote_micros"
+    yield from (("freed", f"{shot} has less than its quote booked") for (shot,) in stage.rows("shot FROM intent", less))

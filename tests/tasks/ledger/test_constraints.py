@@ -70,10 +70,10 @@ def test_the_double_spend_lock_is_a_unique_index(desk: Desk, column: str) -> Non
 
 
 def test_F20_one_job_cannot_be_two_intents_even_in_bare_sql(desk: Desk) -> None:
-    """UNIQUE (provider, base_url, job_id): a job id means something at the address that gave it."""
+    """F108: a job id means something in the account that gave it, whatever address was asked."""
     ledger = desk.begun()
     in_state(ledger, S.SUBMITTED, order("SH010"), job="job-1")
-    in_state(ledger, S.SUBMITTED, order("SH020"), job="job-2")
+    in_state(ledger, S.SUBMITTED, order("SH020", base_url="https://api.example/v2"), job="job-2")
     with pytest.raises(sa.exc.IntegrityError):
         desk.execute("UPDATE intent SET job_id = 'job-1'")
 

@@ -3,6 +3,7 @@
 import pytest
 
 from specs.money import Money
+from tasks.errors import Refused
 from tasks.ledger import Cap, IntentState, Reserved, Taken
 from tests.tasks.ledger.desk import Desk, artifact, in_state, order, reserved, usd
 
@@ -20,13 +21,13 @@ def test_F28_a_response_after_the_lease_was_lost_is_a_fact(desk: Desk) -> None:
 
 
 def test_F27_a_callback_before_the_response_binds_once(desk: Desk) -> None:
-    """The late response is a confirmation; only an amount that was not known before is added."""
+    """The late response is a confirmation; an amount that it names is one more fact, and the last one counts."""
     ledger = desk.begun()
     one = reserved(ledger)
     first = ledger.accepted(one.intent_id, "job-1", None)
     late = ledger.accepted(one.intent_id, "job-1", Money.of("1.20"))
-    assert (late.state, late.submitted_at, usd(late.reserved)) == (S.SUBMITTED, first.submitted_at, "1.20")
-    assert ledger.accepted(one.intent_id, "job-1", Money.of("9.99")).reserved == late.reserved
+    assert (late.state, late.submitted_at, usd(late.amount)) == (S.SUBMITTED, first.submitted_at, "1.20")
+    assert usd(ledger.accepted(one.intent_id, "job-1", Money.of("1.60")).reserved) == "1.60"
     assert len(ledger.intents()) == 1
 
 
@@ -42,12 +43,28 @@ def test_F20_the_same_job_for_two_intents_leaves_the_second_in_doubt(desk: Desk)
     assert ledger.get(first.intent_id) == first
 
 
-def test_F20_job_ids_of_different_addresses_are_different_jobs(desk: Desk) -> None:
+def test_F20_job_ids_of_different_accounts_are_different_jobs(desk: Desk) -> None:
     """A rehearsal's `job-1` is not the provider's."""
     ledger = desk.begun()
     in_state(ledger, S.SUBMITTED, order("SH010"))
-    other = in_state(ledger, S.SUBMITTED, order("SH020", base_url="http://127.0.0.1:8000"))
+    other = in_state(ledger, S.SUBMITTED, order("SH020", account="stand-in"))
     assert other.state is S.SUBMITTED
+    found = ledger.by_job("shortapi", "job-1", "main")
+    assert found is not None
+    assert found.shot == "SH010"
+
+
+def test_F108_one_job_cannot_be_attached_to_two_doubts_through_two_spellings(desk: Desk) -> None:
+    """A job is its account's, however the address is spelled; each is asked after where its own intent says."""
+    ledger = desk.begun()
+    spellings = ("https://api.example", "HTTPS://API.example:443/v2/")
+    first, second = (in_state(ledger, S.IN_DOUBT, order(f"SH{at}", base_url=url)) for at, url in enumerate(spellings))
+    ledger.attach(first.intent_id, "job-1", "ada", "seen", confirmed=True)
+    with pytest.raises(Refused, match=f"job job-1 belongs to intent {first.intent_id}"):
+        ledger.attach(second.intent_id, "job-1", "ada", "seen", confirmed=True)
+    told = ledger.accepted(second.intent_id, "job-1", None)
+    assert (told.state, told.job_id, told.base_url) == (S.IN_DOUBT, None, spellings[1])
+    assert ledger.attach(second.intent_id, "job-2", "ada", "seen", confirmed=True).base_url == spellings[1]
 
 
 def test_F20_a_used_job_id_does_not_revive_a_refused_intent(desk: Desk) -> None:

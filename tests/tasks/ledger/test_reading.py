@@ -5,7 +5,7 @@ import json
 
 from specs.money import Money
 from tasks.ledger import IntentState
-from tests.tasks.ledger.desk import Desk, credits_order, in_state, order, reserved, usd
+from tests.tasks.ledger.desk import Desk, artifact, credits_order, in_state, order, reserved, usd
 
 S = IntentState
 
@@ -77,8 +77,8 @@ def test_rows_for_cost_reports_are_plain_values(desk: Desk) -> None:
     desk.clock.turn(240)
     ledger.succeeded(one.intent_id, ["https://files.example/1.mp4"], None)
     (row,) = ledger.rows("run-1")
-    assert (row["state"], row["quoted"], row["billed"], row["reserved"]) == ("SUCCEEDED", "1000", "", "900")
-    assert (row["unit"], row["usd"], row["wait_s"], row["job_id"]) == ("sjinn-credits", "0.90", 240.0, "job-1")
+    assert (row["state"], row["quoted"], row["billed"], row["reserved"]) == ("SUCCEEDED", "1000", "", "1000")
+    assert (row["unit"], row["usd"], row["wait_s"], row["job_id"]) == ("sjinn-credits", "1.00", 240.0, "job-1")
     assert ledger.rows("run-9") == []
     assert json.dumps(ledger.money("run-1"), default=str)
 
@@ -89,7 +89,9 @@ def test_money_in_the_far_corners_stays_exact(desk: Desk) -> None:
     for number, amount in enumerate(("0.000001", "1000000")):
         one = in_state(ledger, S.SUBMITTING, order(f"SH{number}", quote=Money.of("1"), account=str(number)))
         one = ledger.accepted(one.intent_id, f"job-{number}", Money.of(amount))
-        assert usd(one.reserved) == usd(Money.of(amount))
+        assert usd(one.amount) == usd(Money.of(amount))
+        ledger.succeeded(one.intent_id, ["https://files.example/1.mp4"], None)
+        assert usd(ledger.stored(one.intent_id, artifact(str(number)), None).billed) == usd(Money.of(amount))
 
 
 def test_an_address_with_a_signature_is_kept_in_full_only_here(desk: Desk) -> None:

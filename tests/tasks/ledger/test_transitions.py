@@ -89,16 +89,16 @@ def test_a_step_out_of_order_is_told(sqlite_desk: Desk, state: IntentState) -> N
 
 
 def test_an_ordinary_life_books_its_money_once(desk: Desk) -> None:
-    """Reserve, accept at a lower amount, store: what is committed follows the provider's amount."""
+    """Reserve, accept at a lower amount, store: what is committed follows the provider's amount once it is settled."""
     ledger = desk.begun()
     one = in_state(ledger, S.SUBMITTING)
     assert (usd(one.reserved), usd(one.settled), one.billed) == ("1.43", "0.00", None)
     one = ledger.accepted(one.intent_id, "job-1", Money.of("1.20"))
-    assert (usd(one.reserved), usd(one.amount)) == ("1.20", "1.20")
+    assert (usd(one.reserved), usd(one.amount)) == ("1.43", "1.20")
     ledger.succeeded(one.intent_id, ["https://files.example/1.mp4"], None)
     one = ledger.stored(one.intent_id, artifact(), None)
     assert (one.state, usd(one.billed), usd(one.reserved)) == (S.STORED, "1.20", "0.00")
-    assert [entry["kind"] for entry in ledger.money("run-1")] == ["RESERVE", "ADJUST", "SETTLE"]
+    assert [entry["kind"] for entry in ledger.money("run-1")] == ["RESERVE", "SETTLE", "RELEASE"]
     assert {usd(bucket.committed) for bucket in ledger.caps()} == {"1.20"}
     assert one.artifact == artifact()
 
