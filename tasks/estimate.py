@@ -16,6 +16,7 @@ from specs.request import ShotRequest
 from specs.storyboard import Budget, Storyboard
 from tasks.errors import Refused
 from tasks.ledger import Cap, Intent, IntentState, Ledger
+from tasks.ledger.rows import to_usd
 from tasks.prices import quote as price
 from tasks.providers import PROVIDERS
 from tasks.providers.interface import Caps, Quote
@@ -292,11 +293,11 @@ def _plan_shot(
         caps = PROVIDERS[name].caps
         try:
             quoted = price(name, caps.model, request)
-            usd = worth(quoted.money, settings.account(name).rate)
             key = shot_key(request, caps.family, checked.stills)
             decision = decide(ledger, board.code, request, caps, key)
             if decision.action is Action.CREATE and key in seen:
                 decision = Decision(Action.REUSE, None, f"the same request as {seen[key]}")
+            usd = worth(quoted.money, _rate(decision, quoted.money.unit, settings.account(name).rate))
             if decision.action is Action.CREATE:
                 _within(board, request, quoted.money, usd)
         except Refused as error:
@@ -312,11 +313,16 @@ def _no_provider(request: ShotRequest, refusals: Sequence[Refused]) -> Refused:
     return Refused(f"{request.shot}: {'; '.join(map(str, refusals)) or 'no provider can do it'}")
 
 
+def _rate(decision: Decision, unit: str, today: Decimal | None) -> Decimal | None:
+    """What is bought already keeps the rate of its order; what is to be bought has today's."""
+    order = None if decision.action is Action.CREATE else decision.intent
+    return order.rate if order is not None and order.quote.unit == unit else today
+
+
 def worth(money: Money, rate: Decimal | None) -> Decimal | None:
     """`money` in USD; None for credits without a rate."""
-    if money.unit == USD:
-        return money.amount
-    return money.amount * rate if rate is not None else None
+    usd = to_usd(money, rate)
+    return None if usd is None else usd.amount
 
 
 def _within(board: Storyboard, request: ShotRequest, money: Money, usd: Decimal | None) -> None:

@@ -4,10 +4,8 @@ import datetime as dt
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 
-from specs.money import USD, Money
 from tasks.errors import RushesError
 from tasks.estimate import Action, Plan, PlannedShot
 from tasks.exits import ExitCode, worst
@@ -226,7 +224,7 @@ def _row(production: Production, plan: Plan, outcome: Outcome, run_id: str) -> R
         state=outcome.state,
         quoted=quoted,
         billed=billed,
-        usd=_usd(production, billed or quoted, intent.provider if intent else shot.provider),
+        rate=intent.rate if intent else production.account(shot.provider).rate,
         job_id=(intent.job_id or "") if intent else "",
         submitted_at=intent.submitted_at if intent else None,
         finished_at=intent.finished_at if intent else None,
@@ -239,7 +237,7 @@ def _row(production: Production, plan: Plan, outcome: Outcome, run_id: str) -> R
         clip=_clip(production, outcome),
         suspect=artifact.suspect if artifact else "",
         reserved=open_money,
-        in_doubt=quoted if in_doubt else None,
+        in_doubt=intent.reserved if intent and in_doubt else None,
         intent_id=intent.intent_id if intent else "",
         overbilled=outcome.overbilled,
     )
@@ -253,13 +251,6 @@ def _action(outcome: Outcome, run_id: str) -> RowAction:
     if planned is Action.CREATE and intent.run_id != run_id:
         return "resume"
     return _ACTIONS[planned]
-
-
-def _usd(production: Production, money: Money, provider: str) -> Decimal | None:
-    if money.unit == USD:
-        return money.amount
-    rate = production.account(provider).rate
-    return money.amount * rate if rate is not None else None
 
 
 def _waited(outcome: Outcome) -> float | None:

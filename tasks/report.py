@@ -94,9 +94,8 @@ def _micros(row: Row) -> dict[str, Any]:
         "in_doubt": row.in_doubt,
     }
     own = {name: money.micros if money else 0 for name, money in amounts.items()}
-    rate = row.rate or Decimal(0)
-    worth = {f"{name}_usd": int((micros * rate).to_integral_value()) for name, micros in own.items()}
-    return {"unit": row.unit, "known": row.rate is not None, **own, **worth}
+    worth = {f"{name}_usd": usd.micros if (usd := row.in_usd(money)) else 0 for name, money in amounts.items()}
+    return {"unit": row.unit, "known": row.convertible, **own, **worth}
 
 
 def totals(rows: Sequence[Row]) -> Totals:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from specs.money import USD, Money
+from tasks.ledger.rows import to_usd
 
 __all__ = [
     "MICRO",
@@ -37,7 +38,7 @@ _URL_USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#@]*@")
 class Row:
     """One shot and take of a run: a line of costs.csv, and what the page shows beside it.
 
-    `seconds` is the length that was ordered, `usd` what the row's bill (else its quote) is worth, None without a rate.
+    `seconds` is the length that was ordered, `rate` USD for one unit of its order, None where that had none.
     `reserved` and `in_doubt` are still open for this row; `still` and `clip` are verified local copies; `suspect` says
     why a delivered clip is not what was ordered, empty when it is; `overbilled` asks a person to confirm its bill.
     """
@@ -55,7 +56,7 @@ class Row:
     state: State
     quoted: Money | None = None
     billed: Money | None = None
-    usd: Decimal | None = None
+    rate: Decimal | None = None
     job_id: str = ""
     submitted_at: dt.datetime | None = None
     finished_at: dt.datetime | None = None
@@ -84,14 +85,19 @@ class Row:
         return self.action in {"create", "resume"}
 
     @property
-    def rate(self) -> Decimal | None:
-        """USD for one unit of the row's money, None when unknown."""
-        base = self.billed or self.quoted
-        if self.unit == USD:
-            return Decimal(1)
-        if self.usd is None or base is None or not base.micros:
-            return None
-        return self.usd / base.amount
+    def convertible(self) -> bool:
+        """Whether the row's money can be told in USD."""
+        return self.unit in {"", USD} or self.rate is not None
+
+    def in_usd(self, money: Money | None) -> Money | None:
+        """`money` of this row at its order's rate; None without money or rate."""
+        return None if money is None else to_usd(money, self.rate)
+
+    @property
+    def usd(self) -> Decimal | None:
+        """What the row's bill, else its quote, is worth."""
+        worth = self.in_usd(self.billed or self.quoted)
+        return None if worth is None else worth.amount
 
     @property
     def filename(self) -> str:

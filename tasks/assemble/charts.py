@@ -50,11 +50,11 @@ def cost_bars(rows: Sequence[Row]) -> list[Bar]:
     Rows that cannot be told on that scale have an empty bar. A reused take costs this run nothing.
     """
     units = {row.unit for row in rows if row.unit}
-    native = len(units) == 1 and units != {USD} and any(row.rate is None for row in rows if row.unit)
+    native = len(units) == 1 and units != {USD} and not all(row.convertible for row in rows)
 
     def worth(row: Row, money: Money | None) -> Decimal:
-        rate = Decimal(1) if native else row.rate
-        return money.amount * rate if money and rate is not None else Decimal(0)
+        shown = money if native else row.in_usd(money)
+        return shown.amount if shown else Decimal(0)
 
     whole = max(
         (

@@ -24,6 +24,7 @@ from specs.money import USD
 from tasks.ledger import schema
 from tasks.ledger.database import Prepared
 from tasks.ledger.record import Record
+from tasks.ledger.rows import usd_micros
 from tasks.ledger.transaction import Transaction, binds
 
 __all__ = ["SCOPES", "Kind", "book", "bucket_keys", "buckets", "close", "grow_to", "make_buckets", "release", "settle"]
@@ -76,15 +77,8 @@ def moved(record: Record, before: int, after: int, unit: str) -> int:
     """How far a bucket in `unit` moves when what the intent has booked goes from `before` to `after`."""
     if unit == record.unit:
         return after - before
-    return (to_usd_micros(after, record.rate) or 0) - (to_usd_micros(before, record.rate) or 0)
-
-
-def to_usd_micros(micros: int, rate: str | None) -> int | None:
-    """Micro-units in micro-USD at `rate` USD a unit, rounded up; None without a rate."""
-    if rate is None:
-        return None
-    over, under = Decimal(rate).as_integer_ratio()
-    return -(-micros * over // under)
+    rate = None if record.rate is None else Decimal(record.rate)
+    return (usd_micros(after, rate) or 0) - (usd_micros(before, rate) or 0)
 
 
 def book(

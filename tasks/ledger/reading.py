@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -10,12 +11,12 @@ from sqlalchemy.engine import Connection
 
 from specs.money import USD, Money
 from tasks.errors import Refused
-from tasks.ledger import books, schema
+from tasks.ledger import schema
 from tasks.ledger.breakers import CONFIRMED, UNCONFIRMED
 from tasks.ledger.database import Prepared, moment, rows_of
 from tasks.ledger.record import COLUMNS, Record
 from tasks.ledger.reserving import IS_LIVE, caps_from, holder
-from tasks.ledger.rows import Breaker, CapState, Event, Intent, Run, Totals
+from tasks.ledger.rows import Breaker, CapState, Event, Intent, Run, Totals, usd_micros
 from tasks.ledger.transaction import WITH_ARTIFACT
 
 __all__ = [
@@ -291,7 +292,9 @@ def totals(connection: Connection, **filters: object) -> Totals:
     sums: dict[str, Any] = {}
     for name, pick in picks.items():
         sums[name] = _by_unit((row.unit, pick(row)) for row in rows)
-        sums[f"{name}_usd"] = Money(sum(books.to_usd_micros(pick(row), row.rate) or 0 for row in rows), USD)
+        sums[f"{name}_usd"] = Money(
+            sum(usd_micros(pick(row), Decimal(row.rate) if row.rate else None) or 0 for row in rows), USD
+        )
     return Totals(**sums)
 
 

@@ -146,13 +146,22 @@ class Intent:
 
 
 def to_usd(money: Money, rate: Decimal | None) -> Money | None:
-    """`money` at `rate` USD a unit, rounded up to a micro."""
+    """`money` at `rate` USD a unit, rounded up to a micro: every amount in USD that anybody is shown comes from here.
+
+    What was ordered is converted at its order's rate, whatever the setting says today.
+    """
     if money.unit == USD:
         return money
+    micros = usd_micros(money.micros, rate)
+    return None if micros is None else Money(micros, USD)
+
+
+def usd_micros(micros: int, rate: Decimal | None) -> int | None:
+    """The same for bare micro-units."""
     if rate is None:
         return None
     over, under = rate.as_integer_ratio()
-    return Money(-(-money.micros * over // under), USD)
+    return -(-micros * over // under)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Rows and reports for the tests of everything that is made from a finished run."""
 
 import datetime as dt
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ def row(shot: str = "SH010", **facts: Any) -> Row:
         "state": "stored",
         "quoted": Money.of("0.42"),
         "billed": Money.of("0.42"),
-        "usd": Decimal("0.42"),
         "job_id": f"job-{shot}",
         "submitted_at": START,
         "finished_at": START + dt.timedelta(seconds=95.25),
@@ -57,7 +55,7 @@ def report(*rows: Row, **facts: Any) -> RunReport:
 
 def missing(shot: str = "SH020", **facts: Any) -> Row:
     """A shot that failed before it was billed."""
-    gone: dict[str, Any] = {"state": "failed", "billed": None, "usd": None, "sha256": "", "uri": "", "clip": None}
+    gone: dict[str, Any] = {"state": "failed", "billed": None, "sha256": "", "uri": "", "clip": None}
     return row(shot, **(gone | facts))
 
 

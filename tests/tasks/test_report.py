@@ -73,7 +73,7 @@ def test_S15_a_cell_that_a_spreadsheet_would_run_is_made_harmless(start: str) ->
 
 def test_S15_numbers_stay_numbers() -> None:
     """Only text is prefixed: amounts and seconds can be summed in a sheet."""
-    cells = read(costs_csv(report(row(quoted=Money.of("12.5"), usd=Decimal("12.5")))))[0]
+    cells = read(costs_csv(report(row(quoted=Money.of("12.5"), billed=Money.of("12.5")))))[0]
 
     assert (cells["quoted"], cells["usd"], cells["seconds"]) == ("12.50", "12.50", "5")
 
@@ -110,7 +110,7 @@ def test_totals_keep_each_state_of_money_apart() -> None:
     """Quoted, billed, reserved and in doubt are four sums."""
     sums = totals(
         [
-            row("SH010", billed=Money.of("0.40"), usd=Decimal("0.40")),
+            row("SH010", billed=Money.of("0.40")),
             row("SH020", state="stalled", billed=None, reserved=Money.of("0.42")),
             row("SH030", state="in_doubt", billed=None, job_id="", in_doubt=Money.of("0.42")),
             missing("SH040"),
@@ -133,8 +133,8 @@ def test_a_reused_take_costs_nothing_again() -> None:
 def test_credits_are_summed_by_unit_and_in_usd_only_where_a_rate_is_known() -> None:
     """A row without a rate is named, not guessed."""
     credit = {"provider": "sjinn", "quoted": Money.of(300, "sjinn-credits"), "billed": Money.of(290, "sjinn-credits")}
-    priced = totals([row("SH010", **credit, usd=Decimal("2.90")), row("SH020")])
-    unpriced = totals([row("SH010", **credit, usd=None), row("SH020")])
+    priced = totals([row("SH010", **credit, rate=Decimal("0.01")), row("SH020")])
+    unpriced = totals([row("SH010", **credit, rate=None), row("SH020")])
 
     assert (priced.quoted_usd, priced.billed_usd) == (Decimal("3.42"), Decimal("3.32"))
     assert priced.by_unit["sjinn-credits"] == Amounts(quoted=Decimal(300), billed=Decimal(290))
@@ -145,10 +145,7 @@ def test_credits_are_summed_by_unit_and_in_usd_only_where_a_rate_is_known() -> N
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), max_size=20))
 def test_sums_are_exact_to_a_millionth(micros: list[tuple[int, int]]) -> None:
     """Nothing is lost or gained by adding up."""
-    rows = [
-        row(f"SH{n:03}", quoted=Money(quoted), billed=Money(billed), usd=Decimal(billed) / 10**6)
-        for n, (quoted, billed) in enumerate(micros)
-    ]
+    rows = [row(f"SH{n:03}", quoted=Money(quoted), billed=Money(billed)) for n, (quoted, billed) in enumerate(micros)]
     sums = totals(rows)
 
     assert sums.quoted_usd == Decimal(sum(quoted for quoted, _ in micros)) / 10**6
@@ -199,9 +196,7 @@ def test_render_json_has_exactly_the_promised_keys() -> None:
 
 def test_money_in_costs_json_is_never_a_float() -> None:
     """0.1 + 0.2 is 0.30, written as text."""
-    whole = report(
-        *(row(f"SH{n}", quoted=Money.of(f"0.{n}"), billed=Money.of(f"0.{n}"), usd=Decimal(f"0.{n}")) for n in (1, 2))
-    )
+    whole = report(*(row(f"SH{n}", quoted=Money.of(f"0.{n}"), billed=Money.of(f"0.{n}")) for n in (1, 2)))
     document = json.loads(costs_json(whole), parse_float=lambda text: pytest.fail(text) if text != "95.25" else text)
 
     assert document["totals"]["billed_usd"] == "0.30"
@@ -246,6 +241,6 @@ def test_importing_the_report_does_not_import_pandas() -> None:
 
 def test_every_column_is_a_fact_of_a_row() -> None:
     """costs.csv invents nothing."""
-    facts = {part.name for part in dataclasses.fields(Row)} | {"unit"}
+    facts = {part.name for part in dataclasses.fields(Row)} | {"unit", "usd"}
 
     assert set(COLUMNS) <= facts
