@@ -1,37 +1,67 @@
-"""A Prefect server as a child process on loopback, for installations that have none."""
+"""A Prefect server as a child process on loopback, for installations that have none: it asks for a login and keeps web pages out."""
 
 import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
-from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
+from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from flows.prefect_reach import healthy, unguarded
 from tasks.errors import SetupProblem
 from tasks.settings import prefect_server_environment
 
-__all__ = ["OwnServer", "healthy"]
+__all__ = ["OwnServer", "guarded", "guarded_app", "healthy"]
 
 HOST = "127.0.0.1"
 PATIENCE = 120.0
 GRACE = 20.0
 
 
-def healthy(api_url: str) -> bool:
-    """Whether a Prefect server answers there. Proxies are passed by: it is this machine's or a neighbour's."""
-    try:
-        with build_opener(ProxyHandler({})).open(f"{api_url}/health", timeout=3) as reply:
-            return bool(reply.status == 200 and reply.read(8).strip() == b"true")
-    except (URLError, OSError, ValueError):
-        return False
+def guarded_app() -> ASGIApp:
+    """Prefect's server as Rushes starts it, for uvicorn."""
+    from prefect.server.api.server import create_app
+    from prefect.settings import get_current_settings
+
+    return guarded(create_app(final=True), str(get_current_settings().ui_url or ""))
+
+
+def guarded(app: ASGIApp, ui_url: str) -> ASGIApp:
+    """`app` for its own host names and origins alone: loopback, and where `ui_url` says that people see it.
+
+    A login alone would leave a page that somebody has bound to 127.0.0.1 by its name server (DNS rebinding) one guess
+    away, and Prefect's websockets know no origins at all.
+    """
+    seen = urlsplit(ui_url)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await app(scope, receive, send)
+            return
+        headers, port = Headers(scope=scope), scope["server"][1]
+        hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")} | {seen.netloc}
+        origins = {f"http://{host}" for host in hosts} | {f"{seen.scheme}://{seen.netloc}"}
+        if headers.get("host", "") in hosts and headers.get("origin", f"http://{HOST}:{port}") in origins:
+            await app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            refusal = "This server answers under its own address only; set PREFECT_UI_URL to the one that people see.\n"
+            await PlainTextResponse(refusal, 403)(scope, receive, send)
+
+    return answer
 
 
 class OwnServer:
-    """Our own server; one that already answers on the port is used and left alone."""
+    """Our own server; one that already answers on the port is used and left alone, where it takes `login` and nothing less."""
 
-    def __init__(self, port: int, say: Callable[[str], None]) -> None:
+    def __init__(self, port: int, login: str, say: Callable[[str], None]) -> None:
         self.url = f"http://{HOST}:{port}/api"
         self._port = port
+        self._login = login
         self._say = say
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
@@ -43,6 +73,10 @@ class OwnServer:
             SetupProblem: the port is taken by something else, or it does not come up.
         """
         if await asyncio.to_thread(healthy, self.url):
+            problem = await asyncio.to_thread(unguarded, self.url, self._login)
+            if problem:
+                cure = "End that server, or choose another --port. One that you start yourself is named by PREFECT_API_URL."
+                raise SetupProblem(f"the Prefect server at {self.url} {problem}", cure)
             self._say(f"using the Prefect server that runs at {self.url}")
             return
         self._say("starting a Prefect server of our own (10 to 20 seconds)")
@@ -51,10 +85,11 @@ class OwnServer:
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
         """In a session of its own: Ctrl-C reaches us first, and the server goes last."""
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(self._port)]
+        app = ["--factory", "deployments.prefect_server:guarded_app", "--log-level", "warning"]
+        command = [sys.executable, "-m", "uvicorn", *app, "--host", HOST, "--port", str(self._port)]
         return subprocess.Popen(  # noqa: S603 - our own interpreter and a number
             command,
-            env=prefect_server_environment(self.url),
+            env=prefect_server_environment(self.url, self._login),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,

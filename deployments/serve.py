@@ -10,8 +10,17 @@ from typing import Any
 
 from deployments.ending import stop_on_signals
 from deployments.prefect_server import OwnServer, healthy
+from flows.prefect_reach import unguarded
 from tasks.errors import RushesError, SetupProblem
-from tasks.settings import Settings, prefect_api, serving_prefect
+from tasks.settings import (
+    LOGIN_FILE,
+    Settings,
+    prefect_api,
+    prefect_credentials,
+    prefect_login,
+    prefect_password,
+    serving_prefect,
+)
 
 __all__ = ["main"]
 
@@ -80,14 +89,14 @@ class _Service:
         self._options = options
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._login = "that of PREFECT_API_AUTH_STRING"
 
     async def run(self) -> None:
         """Until a signal."""
         settings = Settings.load()
         stop_on_signals(self._stop)
         async with AsyncExitStack() as ending:
-            api_url = await self._server(ending)
-            serving_prefect(api_url)
+            api_url = await self._server(ending, settings)
             await self._installed(settings)
             await self._serving(ending)
             parts = await self._beside(ending, settings)
@@ -95,14 +104,23 @@ class _Service:
             await self._until_told()
             _say("ending: runs under way finish what they have sent, and go on at the next start")
 
-    async def _server(self, ending: AsyncExitStack) -> str:
+    async def _server(self, ending: AsyncExitStack, settings: Settings) -> str:
+        """The address of the server that is there, or of our own; from here on this process and its runs talk to it."""
         given = prefect_api()
         if given is not None:
             if not await asyncio.to_thread(healthy, given):
                 raise SetupProblem(f"no Prefect server answers at {given}", "Start it, or unset PREFECT_API_URL.")
+            serving_prefect(given, prefect_credentials(settings.home).get("PREFECT_API_AUTH_STRING"))
+            problem = await asyncio.to_thread(unguarded, given, prefect_password())
+            if problem:
+                _say(f"warning: the Prefect server at {given} {problem}; `rushes doctor` says how to mend it")
             return given
-        server = OwnServer(self._options.port, _say)
+        login, new = prefect_login(settings.home)
+        server = OwnServer(self._options.port, login, _say)
         await server.start()
+        serving_prefect(server.url, login)
+        kept = f"is kept in {settings.home / LOGIN_FILE}"
+        self._login = f"{login}   shown this once; it {kept}" if new else kept
         ending.push_async_callback(server.stop)
         self._beside_task(ending, server.keep())
         return server.url
@@ -167,6 +185,7 @@ class _Service:
         if self._options.json:
             _print(document)
         _say(f"Prefect    {ui}")
+        _say(f"login      {self._login}")
         _say(f"inbox      {parts['inbox'] or 'none: set RUSHES_INBOX to watch a folder or bucket'}")
         _say(f"callbacks  {parts['callbacks'] or 'none: every outcome that stays unknown waits for a person'}")
 

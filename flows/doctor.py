@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flows.prefect_reach import unguarded
 from tasks.errors import Refused, RushesError, SetupProblem, Transient
 from tasks.ledger import Ledger
 from tasks.production import Production, open_ledger
 from tasks.providers import PROVIDERS
 from tasks.providers.interface import Request
-from tasks.settings import Settings
+from tasks.settings import Settings, prefect_credentials, prefect_password, prefect_used
 from tasks.shoot import owner
 from tasks.storage import Store
 
@@ -130,11 +131,16 @@ async def _providers(production: Production) -> AsyncIterator[Finding]:
             yield Finding(name, "local, needs no key")
             continue
         try:
-            production.auth(name)
+            account = production.account(name)
+        except SetupProblem as error:
+            yield Finding(name, "", str(error), error.hint)
+            continue
+        try:
+            auth = production.auth(name, account.base_url)
         except SetupProblem as error:
             yield Finding(name, f"no key, so boards that name it cannot be bought. {error.hint}", unset=True)
             continue
-        yield _stopped(production, name) or await _reached(production, name)
+        yield _stopped(production, name) or await _reached(production, name, auth)
 
 
 def _stopped(production: Production, name: str) -> Finding | None:
@@ -146,13 +152,13 @@ def _stopped(production: Production, name: str) -> Finding | None:
     return Finding(name, "", f"nothing is bought there unasked: {breaker.reason}", cure)
 
 
-async def _reached(production: Production, name: str) -> Finding:
+async def _reached(production: Production, name: str, auth: str | None) -> Finding:
     """A read-only call where the provider has one; the answer's Date also tells how far our clock is off."""
     provider, account = PROVIDERS[name], production.account(name)
     probe = getattr(provider, "balance_request", None)
     request = probe(account.base_url) if probe else Request("GET", account.base_url)
     try:
-        reply = await production.wire.call(request, auth=production.auth(name) if probe else None, deadline=REACH)
+        reply = await production.wire.call(request, auth=auth if probe else None, deadline=REACH)
     except Transient as error:
         return Finding(name, "", f"cannot be reached: {error}", "Check the network and its base URL.")
     skew = _skew(production, reply.headers)
@@ -175,14 +181,20 @@ def _skew(production: Production, headers: Mapping[str, str]) -> float:
 
 
 async def _prefect(production: Production) -> Finding:
-    from prefect.settings import PREFECT_API_URL
-
-    url = PREFECT_API_URL.value()
+    url = prefect_used()
     if not url:
         state = "PREFECT_API_URL is not set: each render starts a temporary server (8 to 17 s)"
         return Finding("prefect", state, unset=True)
+    url = url.rstrip("/")
     try:
-        reply = await production.wire.call(Request("GET", f"{url.rstrip('/')}/health"), auth=None, deadline=REACH)
+        reply = await production.wire.call(Request("GET", f"{url}/health"), auth=None, deadline=REACH)
     except Transient as error:
         return Finding("prefect", "", f"{url} does not answer: {error}", "Start it, or unset PREFECT_API_URL.")
-    return Finding("prefect", f"{url} answers (HTTP {reply.status})")
+    own = prefect_credentials(production.settings.home).get("PREFECT_API_AUTH_STRING")
+    problem = await asyncio.to_thread(unguarded, url, prefect_password() or own)
+    if problem:
+        cure = (
+            "Set PREFECT_SERVER_API_AUTH_STRING and PREFECT_SERVER_CORS_ALLOWED_ORIGINS (the UI's own address) for the "
+        )
+        return Finding("prefect", "", f"{url} {problem}", f"{cure}server, and PREFECT_API_AUTH_STRING here.")
+    return Finding("prefect", f"{url} answers (HTTP {reply.status}), with a login")

@@ -192,7 +192,7 @@ def _amount(text: str, intent: Intent) -> Money:
 
 
 async def _attach(production: Production, intent: Intent, job: str, why: str) -> Intent:
-    if not await confirms(production, intent, job, production.auth(intent.provider)):
+    if not await confirms(production, intent, job, production.auth(intent.provider, intent.base_url)):
         raise SetupProblem(
             f"{intent.provider} does not confirm job {job}",
             "Check the id on the provider's own page, and that the provider can be reached (`rushes doctor`).",

@@ -2,10 +2,17 @@
 
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
 
-from tasks.settings import Settings
+from tasks.settings import KEYS, Settings
 
-__all__ = ["in_deployment", "load_settings", "overlay", "prefect_name"]
+__all__ = ["ALLOWED", "in_deployment", "load_settings", "overlay", "prefect_name"]
+
+ALLOWED = frozenset(
+    {"RUSHES_DAY_CAP", "RUSHES_MONTH_CAP", "RUSHES_POLL_SECONDS", "RUSHES_PART_SHOTS", "RUSHES_NOTIFY"}
+    | {str(one.validation_alias) for name, one in Settings.model_fields.items() if name.endswith("_max_in_flight")}
+)
+"""What may come from Prefect beside keys: whoever writes there does not say where keys, clips and stills go, or which ledger counts."""
 
 _SECRET = "secret"  # noqa: S105 - the slug of Prefect's block type
 
@@ -31,7 +38,7 @@ async def load_settings() -> Settings:
 
 
 async def overlay() -> dict[str, str]:
-    """The settings that Prefect holds, by their own names; a Secret block wins over a Variable."""
+    """The settings that Prefect holds and may hold, by their own names: keys in Secret blocks, `ALLOWED` in either kind."""
     names = {
         prefect_name(str(one.validation_alias)): str(one.validation_alias) for one in Settings.model_fields.values()
     }
@@ -40,5 +47,9 @@ async def overlay() -> dict[str, str]:
     async with get_client() as client:
         variables = (await client.request("POST", "/variables/filter", json={"variables": named})).json()
         blocks = (await client.request("POST", "/block_documents/filter", json=wanted)).json()
-    held = {one["name"]: one["value"] for one in variables} | {one["name"]: one["data"].get("value") for one in blocks}
-    return {names[name]: str(value) for name, value in held.items() if value not in (None, "")}
+    secrets = {names[one["name"]]: one["data"].get("value") for one in blocks}
+    held = {names[one["name"]]: one["value"] for one in variables} | secrets
+    allowed = ALLOWED | (KEYS & secrets.keys())
+    for name in sorted(held.keys() - allowed):
+        get_run_logger().warning("%s is not taken from Prefect: set it in the environment of what runs this", name)
+    return {name: str(value) for name, value in held.items() if name in allowed and value not in (None, "")}

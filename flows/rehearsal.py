@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.errors import SetupProblem
-from tasks.settings import Settings, override
+from tasks.settings import Settings, override, prefect_credentials
 
 __all__ = ["rehearsal_home", "rehearsing"]
 
@@ -34,7 +34,7 @@ def rehearsing(faults: Sequence[str], *, speed: float) -> Iterator[str]:
     )
     try:
         urls = _urls(process)
-        override(_pointed(settings, home, urls))
+        override(prefect_credentials(settings.home) | _pointed(settings, home, urls))
         yield urls["url"]
     finally:
         process.terminate()

@@ -134,7 +134,7 @@ def _asked(session: _Session, plan: Plan, approval: NeedsApproval) -> Wish:
 
 def _run_flow(session: _Session) -> dict[str, Any]:
     """Run the flow here; Prefect's own lines share the console with the progress display."""
-    calm_prefect()
+    calm_prefect(Settings.load().home)
     from prefect import tags
     from prefect.exceptions import TerminationSignal
 

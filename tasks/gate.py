@@ -97,6 +97,8 @@ def _money_warnings(plan: Plan, ledger: Ledger, settings: Settings) -> tuple[str
     if plan.free:
         return ()
     warnings = list(_breaker_warnings(plan, ledger, settings))
+    if told := settings.told_by_file():
+        warnings.append(f"the .env of this folder, which holds no key, sets {', '.join(told)}: is it yours?")
     try:
         _within_caps(plan, ledger, None)
     except Refused as error:

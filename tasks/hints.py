@@ -75,7 +75,7 @@ async def _query(production: Production, intent: Intent, job_id: str) -> Snapsho
     """What the provider says of the job; None where it could not be asked."""
     provider = production.providers[intent.provider]
     handle = Handle(intent.provider, intent.model, intent.base_url, intent.account, job_id)
-    auth = production.auth(intent.provider)
+    auth = production.auth(intent.provider, intent.base_url)
     try:
         reply = await production.wire.call(provider.poll_request(handle), auth=auth, deadline=production.deadlines.poll)
     except Transient:

@@ -109,19 +109,25 @@ class Production:
         """How `provider` is reached."""
         return self.settings.account(provider)
 
-    def auth(self, provider: str) -> str | None:
-        """The Authorization header for calls to `provider`, None where it takes no key.
+    def auth(self, provider: str, base_url: str) -> str | None:
+        """The Authorization header for calls to `provider` at `base_url`, None where it takes no key.
 
         Raises:
-            SetupProblem: when its key is not set.
+            SetupProblem: when its key is not set, or is not for that address.
         """
         template = self.providers[provider].auth_header
         if not template:
             return None
-        key = self.account(provider).key
+        account = self.account(provider)
+        key = account.key
         if key is None:
             name = {"shortapi": "SHORTAPI_KEY", "sjinn": "SJINN_API_KEY"}[provider]
             raise SetupProblem(f"{provider} needs a key", f"Set {name} in the environment or in .env.")
+        if not account.serves(base_url):
+            raise SetupProblem(
+                f"{provider}: the key is for {account.base_url}, and the ledger has a job at {base_url}",
+                f"To ask after it, set {provider.upper()}_BASE_URL to that address beside the key that ordered it.",
+            )
         return template.format(key=key.get_secret_value())
 
     def rules(self, base_url: str = "", *, confined: bool = False) -> AddressRules:

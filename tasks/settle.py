@@ -28,7 +28,7 @@ async def charged(production: Production, intent: Intent) -> Money | None:
     for _ in range(PAGES):
         request = sjinn_account.usage_request(intent.base_url, start=start, end=end, cursor=cursor)
         try:
-            auth = production.auth(intent.provider)
+            auth = production.auth(intent.provider, intent.base_url)
             reply = await production.wire.call(request, auth=auth, deadline=production.deadlines.poll)
         except (Transient, SetupProblem):
             return None

@@ -129,7 +129,7 @@ def check_setup(production: Production, plan: Plan) -> None:
     for shot in plan.shots:
         if shot.decision.action is not Action.CREATE or not shot.caps.paid:
             continue
-        production.auth(shot.provider)
+        production.auth(shot.provider, production.account(shot.provider).base_url)
         if on_loopback(production.account(shot.provider).base_url):
             continue
         for address in shot.checked.stills:

@@ -66,7 +66,7 @@ async def submit_shot(production: Production, submission: Submission) -> Intent:
         SetupProblem: the provider's key is missing; nothing was spent.
     """
     production.hooks("K1")
-    auth = production.auth(submission.order.provider)
+    auth = production.auth(submission.order.provider, submission.order.base_url)
     token = production.rng.token()
     order = replace(
         submission.order, intent_id=production.rng.new_id(), token_hash=hashlib.sha256(token.encode()).hexdigest()

@@ -127,7 +127,7 @@ async def poll_once(production: Production, intent: Intent) -> Snapshot | Failur
     """
     provider: Provider = production.providers[intent.provider]
     handle = handle_of(intent)
-    auth = production.auth(intent.provider)
+    auth = production.auth(intent.provider, intent.base_url)
     try:
         reply = await production.wire.call(provider.poll_request(handle), auth=auth, deadline=production.deadlines.poll)
     except Transient as error:

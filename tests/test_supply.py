@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
@@ -24,10 +25,12 @@ def test_S25_every_dependency_is_pinned_and_no_address_is_named() -> None:
     assert names - pinned == set()
 
 
-def test_S23_results_are_json_and_nothing_of_ours_loads_a_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_S23_results_are_json_and_nothing_of_ours_loads_a_pickle(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Prefect is told to write JSON, and no module imports pickle or its kin."""
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    calm_prefect()
+    calm_prefect(tmp_path)
     assert os.environ["PREFECT_RESULTS_DEFAULT_SERIALIZER"] == "json"
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -46,3 +49,14 @@ def test_every_container_that_buys_keeps_its_home_and_each_setting_that_it_passe
     example = (ROOT / "deployments/rushes.env.example").read_text()
     passed |= {name for name in re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE) if not name.startswith("AWS_")}
     assert passed - known == set()
+
+
+def test_F97_the_prefect_of_many_machines_asks_for_a_login_and_knows_its_own_page() -> None:
+    """One login for server, workers and UI, without which nothing starts; no other web page reads an answer."""
+    services = yaml.safe_load((ROOT / "deployments/compose.yaml").read_text())["services"]
+    server = services["server"]["environment"]
+    assert server["PREFECT_SERVER_API_AUTH_STRING"].startswith("${PREFECT_LOGIN:?")
+    assert "*" not in server["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"]
+    clients = [one["environment"] for one in services.values() if "PREFECT_API_URL" in one.get("environment", {})]
+    assert len(clients) == 5
+    assert all(one["PREFECT_API_AUTH_STRING"] == server["PREFECT_SERVER_API_AUTH_STRING"] for one in clients)

@@ -10,7 +10,7 @@ import pytest
 from deployments.sandbox import Sandbox
 from tests.fixtures.boards import board, stills
 from tests.fixtures.command import Installation
-from tests.fixtures.pool import running, slay, worker
+from tests.fixtures.pool import pool_settings, running, slay, worker
 from tests.fixtures.postgres import Cluster
 from tests.fixtures.prefect_rest import Rest
 from tests.fixtures.prefect_server import free_port
@@ -39,7 +39,7 @@ def test_F74_F75_two_workers_on_one_board_are_killed_and_it_costs_its_plan(
         house = Installation(
             tmp_path,
             {
-                "PREFECT_API_URL": pool.url,
+                **pool_settings(pool.url),
                 "PREFECT_HOME": str(tmp_path / "prefect-client"),
                 "RUSHES_LEDGER": postgres_cluster.fresh(),
                 "RUSHES_CALLBACK_URL": f"http://127.0.0.1:{callbacks}",

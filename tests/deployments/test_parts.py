@@ -15,7 +15,7 @@ from PIL import Image
 from deployments.sandbox import Sandbox
 from tests.fixtures.boards import board, stills
 from tests.fixtures.command import Installation
-from tests.fixtures.pool import process_of, slay, worker
+from tests.fixtures.pool import pool_settings, process_of, slay, worker
 from tests.fixtures.postgres import Cluster
 from tests.fixtures.prefect_rest import Rest
 from tests.fixtures.serving import eventually
@@ -77,7 +77,7 @@ def house(tmp_path: Path, pool: Rest, postgres_cluster: Cluster, request: pytest
     spec.write_text(board(code="LARGE", shots=SHOTS, provider="shortapi"))
     with Sandbox(job_seconds=request.param, key="sandbox") as sandbox:
         settings = {
-            "PREFECT_API_URL": pool.url,
+            **pool_settings(pool.url),
             "PREFECT_HOME": str(tmp_path / "prefect-client"),
             "RUSHES_LEDGER": postgres_cluster.fresh(),
             "RUSHES_PART_SHOTS": "4",
