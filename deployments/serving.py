@@ -126,6 +126,8 @@ class Serving:
         Runs that ask for new takes are left ended: started again they would ask once more. With the server away
         nothing can be scheduled: the runs' processes end all the same, and what they paid for is in the ledger.
         """
+        if self._runner.started:
+            self._runner._scheduled_run_poller.stopping = True  # noqa: SLF001 - nothing new begins while the rest ends
         try:
             under_way = await self._read(*_UNDER_WAY)
         except _AWAY as error:
@@ -142,11 +144,28 @@ class Serving:
         """The runner's end; `at_once` leaves out what it would have told its server of each run."""
         if self._polling is None:
             return
+        if self._runner.started:
+            await self._told_to_end(by_signal=at_once)
         if at_once:
             self._polling.cancel()
         elif self._runner.started:
             await self._runner.astop()
         await asyncio.gather(self._polling, return_exceptions=True)
+
+    async def _told_to_end(self, *, by_signal: bool) -> None:
+        """End every run's process at the same time: Prefect's runner grants each half a minute, one after the other.
+
+        Where the runner itself is ended instead, it kills them without a word.
+        """
+        runner = self._runner
+        alive = runner._process_manager.flow_run_ids()  # noqa: SLF001
+        if by_signal:
+            ending = [runner._process_manager.kill(run) for run in alive]  # noqa: SLF001
+        else:
+            ending = [runner._cancellation_manager.cancel_by_id(run) for run in alive]  # noqa: SLF001
+        for error in await asyncio.gather(*ending, return_exceptions=True):
+            if error is not None:
+                _LOG.warning("a run could not be told to end: %r", error)
 
     async def _read(self, *states: StateType, ids: Collection[UUID] | None = None) -> list[FlowRun]:
         """The runs of our deployments, or those of them with these ids, that are in one of the states."""

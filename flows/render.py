@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -13,7 +12,7 @@ from prefect.states import Completed, Failed
 
 from flows import steps
 from flows.approval import ask_person, judged
-from flows.interruption import term_like_ctrl_c
+from flows.interruption import ends_in_order
 from flows.orders import cut
 from flows.parameters import Digest, MaxCost, Providers, Retakes, Spec, Yes
 from flows.plan import Ask, LoadedBoard, load_board, make_plan, plan_json
@@ -52,8 +51,7 @@ async def render(
     Above the board's `auto_approve` the run suspends with its plan and waits for a person's decision.
     """
     ask = Ask(spec, tuple(provider), retakes)
-    with nullcontext() if in_deployment() else term_like_ctrl_c():
-        return await said(render_ask(ask, Wish(_usd(max_cost), yes, approve or None)))
+    return await said(render_ask(ask, Wish(_usd(max_cost), yes, approve or None)))
 
 
 def _usd(text: str) -> Money | None:
@@ -65,7 +63,7 @@ def _usd(text: str) -> Money | None:
 async def said(running: Coroutine[Any, Any, "State[Any]"]) -> "State[Any]":
     """The run's last state; what stands in the way becomes its message, since nobody reads a traceback in the UI."""
     try:
-        return await running
+        return await ends_in_order(running, deployed=in_deployment())
     except (SpecError, RushesError) as error:
         if in_deployment():
             for line in f"{error}\n{error.diagnostics()}".strip().splitlines():

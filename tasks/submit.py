@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
@@ -93,7 +93,7 @@ async def _attempt(
         match production.ledger.reserve(order):
             case Reserved(intent):
                 production.hooks("K5")
-                return await _uninterrupted(_section(production, intent, request, auth))
+                return await _uninterrupted(production, intent, request, auth)
             case Taken(intent):
                 return await settled_elsewhere(production, intent), None
             case Full():
@@ -176,29 +176,41 @@ def _redacted(order: Order, request: Request) -> str:
     return json.dumps(json.loads(order.request_json) | {"body": body}, sort_keys=True)
 
 
-async def _uninterrupted(sending: Coroutine[Any, Any, tuple[Intent, float | None]]) -> tuple[Intent, float | None]:
-    """Let the section between reservation and record run to its end (bounded by its deadlines) whoever cancels us."""
-    section = asyncio.ensure_future(sending)
-    try:
-        return await asyncio.shield(section)
-    except asyncio.CancelledError:
-        await asyncio.wait([section])
-        raise
+async def _uninterrupted(
+    production: Production, intent: Intent, request: Request, auth: str | None
+) -> tuple[Intent, float | None]:
+    """Let the section between reservation and record run to its end, however often we are cancelled meanwhile.
+
+    It is bounded by the deadline of the create: once we are cancelled it neither sends again nor waits for a better time.
+    """
+    ending = asyncio.Event()
+    section = asyncio.ensure_future(_section(production, intent, request, auth, ending))
+    while not section.done():
+        try:
+            await asyncio.wait({section})
+        except asyncio.CancelledError:
+            ending.set()
+            production.watcher.shot(intent.shot, "ending: the answer to what was sent is waited for")
+    if not ending.is_set():
+        return section.result()
+    if not section.cancelled() and (error := section.exception()):
+        _log.error("intent %s, while its run was ended: %r", intent.intent_id, error)
+    raise asyncio.CancelledError
 
 
 async def _section(
-    production: Production, intent: Intent, request: Request, auth: str | None
+    production: Production, intent: Intent, request: Request, auth: str | None, ending: asyncio.Event
 ) -> tuple[Intent, float | None]:
     """Send; an end without an outcome leaves the intent to recovery at once, not when this process is gone."""
     try:
-        return await _send(production, intent, request, auth)
+        return await _send(production, intent, request, auth, ending)
     except BaseException:
         production.ledger.forsake(intent.intent_id)
         raise
 
 
 async def _send(
-    production: Production, intent: Intent, request: Request, auth: str | None
+    production: Production, intent: Intent, request: Request, auth: str | None, ending: asyncio.Event
 ) -> tuple[Intent, float | None]:
     """K6 to K14, resending at most three times, each after a definite refusal that soon passes."""
     for resend in range(RESENDS + 1):
@@ -211,12 +223,26 @@ async def _send(
         if answer.kind is Kind.AMBIGUOUS:
             return await _doubt(production, intent, answer, auth), None
         pause = _pause(production, answer, resend) if answer.kind in _PASSES else None
-        if pause is None or pause > LONGEST_HOLD or resend == RESENDS:
+        if pause is None or pause > LONGEST_HOLD or resend == RESENDS or ending.is_set():
             return _reject(production, intent, answer), pause if answer.kind in _QUEUED else None
         production.ledger.note(intent.intent_id, "definite-refusal", {"kind": answer.kind, "message": answer.message})
-        await production.clock.sleep(pause)
+        if await _told_to_end(production, pause, ending):
+            return _reject(production, intent, answer), None
         intent = production.ledger.renew(intent.intent_id, intent.epoch)
     raise AssertionError("the last resend returns")
+
+
+async def _told_to_end(production: Production, pause: float, ending: asyncio.Event) -> bool:
+    """Wait so many seconds, or until the run is ended, whichever comes first."""
+    waits = {asyncio.ensure_future(production.clock.sleep(pause)), asyncio.ensure_future(ending.wait())}
+    try:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for one in done:
+            one.result()
+    finally:
+        for one in waits:
+            one.cancel()
+    return ending.is_set()
 
 
 def _pause(production: Production, failure: Failure, resend: int) -> float:

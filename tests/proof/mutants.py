@@ -153,8 +153,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "what is sent is heard out, whoever cancels",
         "tasks/submit.py",
-        "return await asyncio.shield(section)",
-        "return await section",
+        "await asyncio.wait({section})",
+        "await section",
         ("ok",),
     ),
     Mutant(

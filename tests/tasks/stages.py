@@ -45,6 +45,17 @@ class Shoot:
         self._loop.run_until_complete(asyncio.sleep(after))
         self._loop.bury()
 
+    def ended(self, after: float, shot: int = 0, run_id: str = "run-1") -> float:
+        """Begin to buy a shot, cancel that so many seconds later, and wait for its end: how long it took."""
+        submission = self.stage.submission(self.production, self.stage.requests[shot], run_id)
+        buying = self._loop.create_task(submit_shot(self.production, submission))
+        self._loop.run_until_complete(asyncio.sleep(after))
+        buying.cancel()
+        started = self._loop.time()
+        self._loop.run_until_complete(asyncio.wait({buying}))
+        assert buying.cancelled()
+        return self._loop.time() - started
+
     def wait(self, intent: Intent) -> Intent:
         """Wait for its job."""
         return self._loop.run_until_complete(wait_for(self.production, intent))

@@ -186,3 +186,13 @@ def test_F77_a_create_that_was_cut_off_is_taken_up_by_the_same_process(tmp_path:
         shoot.production.ledger.recover("again")
         assert shoot.submit().state is S.IN_DOUBT
         assert len(shoot.stage.oracle.creates) == 1
+
+
+def test_F96_nothing_is_sent_again_for_a_run_that_is_being_ended(tmp_path: Path) -> None:
+    """Refused for now; the run ends during the pause before the next try: rejected at once, the money free, one request."""
+    with shooting(SCRIPTS["http-429-2"], tmp_path) as shoot:
+        assert shoot.ended(0.5) == 0
+        (intent,) = shoot.production.ledger.intents()
+        assert intent.state is S.REJECTED
+        assert intent.reserved.micros == 0
+        assert len(shoot.stage.oracle.creates) == 1
