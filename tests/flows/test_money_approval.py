@@ -103,7 +103,7 @@ def _at_a_terminal(here: Rehearsal, environment: dict[str, str], board: Path, an
     )
     os.close(theirs)
     os.write(ours, f"{answer}\n".encode())
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=400)
     os.close(ours)
     return process.returncode, out
 
