@@ -15,7 +15,7 @@ from tasks.production import Production
 from tasks.settings import Settings
 from tests.fixtures.boards import board, stills
 from tests.fixtures.command import Installation
-from tests.fixtures.pool import worker
+from tests.fixtures.pool import pool_settings, worker
 from tests.fixtures.prefect_rest import Rest
 from tests.fixtures.serving import eventually, serving
 
@@ -141,7 +141,7 @@ def test_F96_a_render_by_hand_hears_the_answer_however_often_it_is_interrupted(
 @pytest.mark.xdist_group("pool")
 def test_F96_a_worker_that_is_told_to_end_lets_its_runs_hear_the_answer(slow: Slow, pool: Rest) -> None:
     """SIGTERM to the worker alone, as a container's end does it: it ends by itself, and every job has its id."""
-    with worker(Installation(slow.house.folder, {**slow.house.settings, "PREFECT_API_URL": pool.url})) as process:
+    with worker(Installation(slow.house.folder, {**slow.house.settings, **pool_settings(pool.url)})) as process:
         started(pool, slow.spec("shortapi", "WORKER"))
         eventually(partial(slow.sent, "WORKER"), PATIENCE)
         process.terminate()
