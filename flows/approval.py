@@ -85,8 +85,8 @@ async def ask_person(plan: Plan, needed: NeedsApproval) -> Verdict:
     raise Refused("the plan changed each time that it was approved", "Start a new run when the board is at rest.")
 
 
-def judged(plan: Plan, ledger: Ledger, verdict: Verdict) -> Approval:
-    """The verdict, held against every cap as it stands now.
+def judged(plan: Plan, ledger: Ledger, wish: Wish, verdict: Verdict) -> Approval:
+    """The verdict, held against every cap as it stands now; one approval for all attempts of the run, of this plan alone.
 
     Raises:
         Refused: a cap would be passed.
@@ -94,11 +94,10 @@ def judged(plan: Plan, ledger: Ledger, verdict: Verdict) -> Approval:
     approval = gate(plan, ledger, Wish(digest=verdict.digest))
     if isinstance(approval, NeedsApproval):
         raise Refused("the plan is not approved")
-    if approval.by == "auto":
-        return approval
     caps = approval.caps if verdict.cap is None else (verdict.cap,)
     reason = f"digest {verdict.digest} in Prefect" + (f": {verdict.reason}" if verdict.reason else "")
-    return replace(approval, reason=reason, caps=caps)
+    name = f"{wish.attempt_of}:{plan.digest[:16]}"
+    return replace(approval, reason=reason, caps=caps, approval_id=name, attempt_of=wish.attempt_of)
 
 
 def _lower(given: Decide, plan: Plan) -> Money | None:
@@ -122,7 +121,7 @@ def _words(plan: Plan, needed: NeedsApproval, stale: str) -> str:
     again = f"The approval of plan {stale} was refused: the board or its prices have changed. " if stale else ""
     shots = [shot for shot in plan.shots if shot.spends.micros]
     lines = [
-        f"{again}**{plan.title}** wants {needed.total}, which is more than its `auto_approve`.",
+        f"{again}**{plan.title}** wants {needed.total}; {needed.why}.",
         "",
         *(f"- {_bought(shot)}" for shot in shots[:SHOWN]),
         *([f"- and {len(shots) - SHOWN} more"] if len(shots) > SHOWN else []),

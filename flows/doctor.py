@@ -75,7 +75,7 @@ async def examine() -> list[Finding]:
         return [Finding("settings", "", str(error), error.hint)]
     ledger = _ledger(settings)
     store = await asyncio.to_thread(_store, settings)
-    found = [Finding("home", str(settings.home)), ledger, store, _callback(settings)]
+    found = [Finding("home", str(settings.home)), ledger, store, _unapproved(settings), _callback(settings)]
     if not ledger.problem and not store.problem:
         async with Production.open(settings) as production:
             found += [one async for one in _providers(production)]
@@ -113,6 +113,16 @@ def _store(settings: Settings) -> Finding:
     if problems:
         return Finding("store", "", "; ".join(problems), "Choose another RUSHES_STORE, or mend its permissions.")
     return Finding("store", f"{store.uri('')} can be written, read, and does not overwrite")
+
+
+def _unapproved(settings: Settings) -> Finding:
+    """What may be spent without a person; only a board's own `auto_approve` limits it where the operator has set nothing."""
+    limits = [f"{settings.auto_cap} a run"] if settings.auto_cap else []
+    limits += [f"{settings.auto_day_cap} a day"] if settings.auto_day_cap else []
+    if limits:
+        return Finding("unapproved runs", f"at most {' and '.join(limits)}")
+    state = "RUSHES_AUTO_CAP and RUSHES_AUTO_DAY_CAP are not set: only a board's own auto_approve limits them"
+    return Finding("unapproved runs", state, unset=True)
 
 
 def _callback(settings: Settings) -> Finding:

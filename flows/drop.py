@@ -75,7 +75,8 @@ async def _rendered(inbox: Inbox, claim: Claim, dropped: Drop) -> "State[Any]":
         if not plan.free and plan.budget.cap is None:
             raise SpecError([loaded.source.issue(("budget", "cap"), _NO_CAP, "write `budget: {cap: 12.00 USD}`")])
 
-    return await render_ask(Ask(loaded.spec, confined=True), Wish(), loaded=loaded, vet=capped, waits=waits)
+    wish = Wish(attempt_of=f"drop {claim.name}")
+    return await render_ask(Ask(loaded.spec, confined=True), wish, loaded=loaded, vet=capped, waits=waits)
 
 
 _NO_CAP = "A dropped board that spends money needs a cap"

@@ -1,7 +1,7 @@
 """Orders: what each part of a large board may buy, and what came of it, as facts of the run in the ledger.
 
-A part has no authority of its own. Its run was approved as a whole and its caps stand in the ledger; the order binds the
-part's shots, their contents and their prices by a digest, and a part without an order buys nothing.
+A part has no authority of its own. Its run was approved as a whole; approval and caps stand in the ledger, and so does whether
+the run is still open. The order binds the part's shots, what is done about each and at which price; without one a part buys nothing.
 """
 
 import hashlib
@@ -10,15 +10,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from flows.plan import Ask, LoadedBoard
 from specs.loader import load_with_source
 from specs.storyboard import Storyboard
 from tasks.errors import Refused
-from tasks.estimate import Action, Plan, PlannedShot, part_of
+from tasks.estimate import Action, Plan, PlannedShot, bound, part_of
 from tasks.exits import ExitCode
-from tasks.gate import Approval
 from tasks.ledger import Ledger
 from tasks.ledger import Run as LedgerRun
 from tasks.outcome import Outcome, outcome_of
@@ -46,13 +45,14 @@ def cut(plan: Plan, most: int) -> list[Plan]:
 
 @dataclass(frozen=True, slots=True)
 class PartOrder:
-    """One part: its place among the others, the run that it works for, and how its shots are planned anew."""
+    """One part: its place among the others, the run that it works for, what was approved, and how it is planned anew."""
 
     number: int
     of: int
     run: Run
     ask: Ask
     loaded: LoadedBoard
+    shown: Mapping[str, Any]
 
 
 def order_part(ledger: Ledger, run_id: str, part: Plan, place: tuple[int, int], ask: Ask, loaded: LoadedBoard) -> None:
@@ -67,6 +67,7 @@ def order_part(ledger: Ledger, run_id: str, part: Plan, place: tuple[int, int], 
         "retakes": {shot: why for shot, why in ask.retakes.items() if shot in shots},
         "confined": ask.confined,
         "board": narrowed(loaded.board, shots),
+        "shown": bound(part),
     }
     ledger.tell(_name(run_id, part.digest), ORDERED, facts)
 
@@ -93,26 +94,19 @@ def ordered(ledger: Ledger, run_id: str, digest: str) -> PartOrder:
     """
     run = ledger.run(run_id)
     facts = _latest(ledger, run_id, ORDERED, digest)
-    if run is None or run.ended_at is not None or facts is None:
+    if run is None or facts is None or ledger.closed(run_id, owner()):
         raise Refused(
             f"no render under way has ordered part {digest[:12]} of run {run_id}",
             "Parts are started by `render` alone; start that instead.",
         )
     ask = Ask(facts["spec"], tuple(facts["providers"]), facts["retakes"], facts["confined"])
-    return PartOrder(facts["number"], facts["of"], _run_of(run), ask, _loaded(run, facts))
+    working = Run(run.run_id, owner(), run.board, run.caps)
+    return PartOrder(facts["number"], facts["of"], working, ask, _loaded(run, facts), facts["shown"])
 
 
 def _latest(ledger: Ledger, run_id: str, kind: str, digest: str) -> Mapping[str, Any] | None:
     found = [one.payload for one in ledger.events(_name(run_id, digest)) if one.kind == kind]
     return found[-1] if found else None
-
-
-def _run_of(run: LedgerRun) -> Run:
-    """The run with its approval, as the ledger knows them."""
-    approved = tuple(cap.limit for cap in run.caps if cap.scope == "run")
-    across = tuple(cap for cap in run.caps if cap.scope != "run")
-    by: Literal["auto", "person"] = "person" if run.approved_by == "person" else "auto"
-    return Run(run.run_id, owner(), run.board, Approval(by, run.approval, approved), across)
 
 
 def _loaded(run: LedgerRun, facts: Mapping[str, Any]) -> LoadedBoard:

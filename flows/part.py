@@ -14,8 +14,9 @@ from flows.render import ended, said
 from flows.shooting import make_shots
 from flows.showing import progress_bar
 from tasks.errors import Refused
-from tasks.estimate import Plan, part_of
+from tasks.estimate import Plan, bound, part_of
 from tasks.exits import worst
+from tasks.gate import beyond
 from tasks.production import Production
 from tasks.shoot import check_setup, owner
 
@@ -58,9 +59,9 @@ async def _planned(production: Production, order: PartOrder, digest: str) -> Pla
     """
     plan = await make_plan(production, order.ask, loaded=order.loaded, check=steps.checked)
     plan = part_of(plan, plan.shots)
-    if plan.digest != digest:
+    if changes := [*beyond(order.shown, bound(plan))]:
         raise Refused(
-            f"the part has changed: {digest[:12]} was approved, it is {plan.digest[:12]} now",
+            "\n  ".join([f"the part has changed: {digest[:12]} was approved, it is {plan.digest[:12]} now", *changes]),
             "The render that started it makes these shots itself, as they were approved.",
         )
     check_setup(production, plan)

@@ -17,7 +17,7 @@ from specs.request import ShotRequest
 from specs.source import Source
 from specs.storyboard import Storyboard
 from tasks.errors import NoSuchSpec, Refused, RushesError
-from tasks.estimate import Action, Plan, PlannedShot, estimate, retake_note
+from tasks.estimate import Action, Plan, PlannedShot, bound, decimal_text, estimate, retake_note
 from tasks.exits import ExitCode
 from tasks.gate import warned
 from tasks.ledger import Intent, Ledger
@@ -31,6 +31,7 @@ from tasks.validate import CheckedShot, Checking, check_shot
 __all__ = [
     "Ask",
     "LoadedBoard",
+    "bound_by",
     "check_board",
     "load_board",
     "make_plan",
@@ -264,7 +265,9 @@ async def plan_now(ask: Ask) -> Plan:
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
-    """The document that `plan --json` prints and `--out` writes; money is decimal text."""
+    """The document that `plan --json` prints and `--out` writes: what an approval binds, and what people want to know besides."""
+    facts = bound(plan)
+    shown = zip(facts["shots"], plan.shots, strict=True)
     return {
         "rushes": 1,
         "digest": plan.digest,
@@ -273,46 +276,34 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "spec": plan.spec,
         "spec_sha256": plan.spec_sha256,
         "providers": list(plan.providers),
-        "totals": {
-            "usd": _decimal(plan.usd),
-            "by_unit": {unit: money.text for unit, money in sorted(plan.by_unit.items())},
-        },
-        "caps": [{"scope": cap.scope, "limit": str(cap.limit)} for cap in plan.caps],
-        "per_shot": str(plan.budget.per_shot or "none"),
-        "auto_approve": str(plan.budget.auto_approve or "none"),
-        "shots": [_shot_json(shot) for shot in plan.shots],
+        "totals": {"usd": decimal_text(plan.usd), "by_unit": facts["by_unit"]},
+        "caps": facts["caps"],
+        "per_shot": facts["per_shot"],
+        "auto_approve": facts["auto_approve"],
+        "shots": [{**one, **_besides(shot)} for one, shot in shown],
         "warnings": list(plan.warnings),
     }
 
 
-def _shot_json(shot: PlannedShot) -> dict[str, Any]:
-    request = shot.request
+def _besides(shot: PlannedShot) -> dict[str, Any]:
+    """What the plan spends on a shot, and why."""
+    spends = shot.usd if shot.decision.action is Action.CREATE else Decimal(0)
+    return {"usd": decimal_text(spends), "note": shot.decision.note}
+
+
+_BESIDES = {"usd", "note"}
+
+
+def bound_by(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a saved plan bound when it was written: its digest is of this, or the file was changed since."""
     return {
-        "id": request.shot,
-        "take": shot.take,
-        "action": shot.decision.action,
-        "provider": shot.provider,
-        "model": shot.caps.model,
-        "quoted": shot.quote.money.text,
-        "unit": shot.quote.money.unit,
-        "usd": _decimal(shot.usd if shot.decision.action is Action.CREATE else Decimal(0)),
-        "seconds": request.duration,
-        "mode": request.mode,
-        "audio": request.audio,
-        "key": shot.key,
-        "price_version": shot.quote.version,
-        "worth_usd": _decimal(shot.usd),
-        "alternatives": list(shot.alternatives),
-        "note": shot.decision.note,
+        "board": document["board"],
+        "shots": [{name: fact for name, fact in shot.items() if name not in _BESIDES} for shot in document["shots"]],
+        "by_unit": document["totals"]["by_unit"],
+        "caps": document["caps"],
+        "per_shot": document["per_shot"],
+        "auto_approve": document["auto_approve"],
     }
-
-
-def _decimal(amount: Decimal | None) -> str | None:
-    """At least two places, no more than needed."""
-    if amount is None:
-        return None
-    places = max(2, -int(amount.normalize().as_tuple().exponent))
-    return f"{amount:.{places}f}"
 
 
 def saved_plan(text: bytes, name: str) -> dict[str, Any]:
@@ -333,7 +324,8 @@ def saved_plan(text: bytes, name: str) -> dict[str, Any]:
 
 
 def _check_saved(document: dict[str, Any]) -> None:
-    """Whether everything that is read of a saved plan is there; what it says of the shots is believed in nothing."""
+    """Whether everything that is read of a saved plan is there; what it says of the shots is believed as far as its digest."""
+    bound_by(document)
     words = [
         document["digest"],
         document["spec"],

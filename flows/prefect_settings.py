@@ -12,7 +12,7 @@ ALLOWED = frozenset(
     {"RUSHES_DAY_CAP", "RUSHES_MONTH_CAP", "RUSHES_POLL_SECONDS", "RUSHES_PART_SHOTS", "RUSHES_NOTIFY"}
     | {str(one.validation_alias) for name, one in Settings.model_fields.items() if name.endswith("_max_in_flight")}
 )
-"""What may come from Prefect beside keys: whoever writes there does not say where keys, clips and stills go, or which ledger counts."""
+"""What may come from Prefect beside keys: whoever writes there does not say where keys, clips and stills go, which ledger counts, or what is spent unasked."""
 
 _SECRET = "secret"  # noqa: S105 - the slug of Prefect's block type
 

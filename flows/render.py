@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows import steps
@@ -48,10 +49,11 @@ async def render(
 ) -> Any:
     """Render a storyboard: validate, estimate, submit, wait, store, report.
 
-    Above the board's `auto_approve` the run suspends with its plan and waits for a person's decision.
+    What no rule approves (the board's `auto_approve`, the operator's limits) a person must: the run suspends with its plan and waits for a person's decision.
     """
     ask = Ask(spec, tuple(provider), retakes)
-    return await said(render_ask(ask, Wish(_usd(max_cost), yes, approve or None)))
+    wish = Wish(_usd(max_cost), yes, approve or None, attempt_of=str(flow_run.id) if in_deployment() else "")
+    return await said(render_ask(ask, wish))
 
 
 def _usd(text: str) -> Money | None:
@@ -114,7 +116,7 @@ async def render_ask(
         await waits(plan, approval)
     verdict = await ask_person(plan, approval)
     async with Production.open(settings, watcher=WATCHER.get()) as production:
-        approval = judged(plan, production.ledger, verdict)
+        approval = judged(plan, production.ledger, wish, verdict)
         return _final(await render_plan(production, plan, approval, ask, board))
 
 
@@ -146,7 +148,6 @@ async def render_plan(
             report = await shoot(shown, plan, approval, steps.PrefectSteps())
     production.watcher.report()
     await asyncio.to_thread(deliver, production, plan, report, plan_json(plan))
-    production.ledger.end_run(report.run_id, report.exit_code)
     await show_run(production, report)
     await named(f"{report.board} {report.run_id}")
     return report

@@ -7,20 +7,20 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from flows.interruption import goes_on
-from flows.plan import Ask, make_plan, plan_json, saved_plan, spec_text
+from flows.plan import Ask, bound_by, make_plan, saved_plan, spec_text
 from flows.terminal import LiveWatcher, PlainWatcher, console, print_plan
 from tasks.errors import Refused, RushesError, SetupProblem
 from tasks.estimate import Plan
 from tasks.exits import ExitCode
-from tasks.gate import NeedsApproval, Wish, changes_between, gate, warned
-from tasks.production import Production, Watcher
+from tasks.gate import Approval, NeedsApproval, Wish, gate, warned
+from tasks.production import Production, Watcher, open_ledger
 from tasks.settings import Settings, calm_prefect
 from tasks.shoot import check_ready
 
@@ -40,7 +40,6 @@ class _Session:
     wish: Wish
     out: Console
     as_json: bool
-    saved: Mapping[str, Any] = field(default_factory=dict)
 
 
 def render_spec(
@@ -93,18 +92,18 @@ def _open(spec: str, ask: Ask, wish: Wish, out: Console, *, as_json: bool) -> _S
         return _Session(ask, wish, out, as_json)
     saved = saved_plan(text, spec)
     ask = replace(ask, spec=saved["spec"], providers=ask.providers or tuple(saved.get("providers", ())))
-    return _Session(ask, replace(wish, digest=wish.digest or saved["digest"]), out, as_json, saved)
+    wish = replace(wish, digest=wish.digest or saved["digest"], saved=bound_by(saved))
+    return _Session(ask, wish, out, as_json)
 
 
 async def _approved(session: _Session) -> Wish:
     """The wish with which the flow may start; asks on a terminal where nobody has approved yet."""
     async with Production.open(Settings.load()) as production:
         plan = warned(await make_plan(production, session.ask), production.ledger, production.settings)
-        try:
-            approval = gate(plan, production.ledger, session.wish)
-        except Refused as error:
-            raise _explained(error, session, plan) from None
+        approval = gate(plan, production.ledger, session.wish)
         check_ready(production, plan)
+        if isinstance(approval, Approval) and session.wish.digest:
+            production.ledger.approve(approval)  # the flow plans anew, and is held to what this person was shown
     if not isinstance(approval, NeedsApproval):
         for warning in plan.warnings[:SHOWN]:
             console(stderr=True).print(Text(f"warning {warning}"), soft_wrap=True)
@@ -112,16 +111,10 @@ async def _approved(session: _Session) -> Wish:
     print_plan(plan, console(stderr=True))
     if not sys.stdin.isatty():
         raise Refused(
-            f"{approval.total} need approval, and nobody is at a terminal",
+            f"{approval.total} need approval ({approval.why}), and nobody is at a terminal",
             f"Run again with --approve {plan.digest[:16]} (exactly this plan) or --yes, or set budget.auto_approve.",
         )
     return _asked(session, plan, approval)
-
-
-def _explained(error: Refused, session: _Session, plan: Plan) -> Refused:
-    """A stale plan is refused with what changed since."""
-    changes = list(changes_between(session.saved, plan_json(plan))) if session.saved else []
-    return Refused("\n  ".join([str(error), *changes]), error.hint)
 
 
 def _asked(session: _Session, plan: Plan, approval: NeedsApproval) -> Wish:
@@ -129,7 +122,15 @@ def _asked(session: _Session, plan: Plan, approval: NeedsApproval) -> Wish:
     words.print(Text(f"Spend {approval.total} on {plan.title}? [y/N] "), end="")
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         raise Refused("not approved; nothing was spent")
-    return replace(session.wish, digest=plan.digest)
+    wish = replace(session.wish, digest=plan.digest)
+    ledger = open_ledger(Settings.load())
+    try:
+        shown = gate(plan, ledger, wish)
+        if isinstance(shown, Approval):
+            ledger.approve(shown)
+    finally:
+        ledger.close()
+    return wish
 
 
 def _run_flow(session: _Session) -> dict[str, Any]:

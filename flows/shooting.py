@@ -6,9 +6,9 @@ The flow gives Prefect's tasks as the steps; a proof gives the plain functions.
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from specs.money import Money
 from tasks.errors import Refused
@@ -16,7 +16,7 @@ from tasks.estimate import Action, Plan, PlannedShot
 from tasks.exits import ExitCode
 from tasks.failover import PASSES_ON, next_choice, refusal_kind
 from tasks.gate import Approval
-from tasks.ledger import Cap, Intent, IntentState, LedgerUnavailable
+from tasks.ledger import Intent, IntentState, LedgerUnavailable
 from tasks.outcome import Outcome, outcome_of, report_of, stopped
 from tasks.production import Production
 from tasks.report import RunReport
@@ -25,7 +25,7 @@ from tasks.store import clip_cache, keep_take, store_take
 from tasks.submit import settled_elsewhere, submit_shot
 from tasks.wait import Wakeups, listen, wait_for
 
-__all__ = ["PlainSteps", "Steps", "begin", "make_shots", "shoot"]
+__all__ = ["PlainSteps", "Steps", "begin", "heartbeat", "made_and_closed", "make_shots", "shoot"]
 
 HEARTBEAT = 15.0
 
@@ -80,33 +80,60 @@ async def shoot(production: Production, plan: Plan, approval: Approval, steps: S
     """Shoot every shot of an approved plan; a shot that fails stops no other. The report is not delivered yet."""
     started = production.clock.now()
     run = begin(production, plan, approval, started)
-    outcomes = await make_shots(production, run, plan.shots, steps)
-    return report_of(production, plan, outcomes, run_id=run.run_id, started_at=started)
+    return await made_and_closed(production, plan, run, started, make_shots(production, run, plan.shots, steps))
 
 
-def begin(
-    production: Production, plan: Plan, approval: Approval, started: dt.datetime, *, caps_kept: bool = False
-) -> Run:
-    """Record the run in the ledger; with `caps_kept` its caps as well, for orders that other processes make for it."""
-    run = Run(f"{started:%Y%m%d-%H%M%S}-{production.rng.new_id()[-6:]}", owner(), plan.board, approval, plan.caps)
-    approved = tuple(Cap("run", run.run_id, cap) for cap in approval.caps)
-    production.ledger.begin_run(
+def begin(production: Production, plan: Plan, approval: Approval, started: dt.datetime) -> Run:
+    """Record the approval and the run in the ledger, which every process that buys for the run is held to."""
+    ledger, number = production.ledger, production.rng.new_id()
+    caps = (*plan.caps, *(plan.auto_caps if approval.by == "auto" else ()))
+    # The end of the number tells this holder of the run from a part of it that comes to have the same process number.
+    run = Run(f"{started:%Y%m%d-%H%M%S}-{number[-6:]}", f"{owner()}:{number[-6:]}", plan.board, caps)
+    recorded = ledger.approve(approval)
+    ledger.begin_run(
         run.run_id,
         board=plan.board,
         spec_sha256=plan.spec_sha256,
         digest=plan.digest,
-        caps=(*approved, *plan.caps) if caps_kept else (),
-        approved_by=approval.by,
-        approval=approval.reason,
+        caps=caps,
+        approved_by=recorded.by,
+        approval=recorded.reason,
+        approval_id=recorded.approval_id,
+        attempt_of=recorded.attempt_of,
+        owner=run.owner,
     )
     production.watcher.begins({shot.request.shot: shot.request.duration for shot in plan.shots})
     return run
 
 
+async def made_and_closed(
+    production: Production, plan: Plan, run: Run, started: dt.datetime, making: Coroutine[Any, Any, list[Outcome]]
+) -> RunReport:
+    """Make the shots of a run and report; whatever ends that closes the run in the ledger first.
+
+    Then nobody reserves anything for it any more, on whatever machine, and only then is told to end what runs here.
+    """
+    task, code = asyncio.ensure_future(making), ExitCode.DEFECT
+    try:
+        outcomes = await asyncio.shield(task)
+        report = report_of(production, plan, outcomes, run_id=run.run_id, started_at=started)
+        code = ExitCode(report.exit_code)
+    except asyncio.CancelledError:
+        code = ExitCode.INTERRUPTED
+        raise
+    finally:
+        with contextlib.suppress(LedgerUnavailable):  # then its lease runs out, which closes it as well
+            production.ledger.end_run(run.run_id, code)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+    return report
+
+
 async def make_shots(production: Production, run: Run, shots: Sequence[PlannedShot], steps: Steps) -> list[Outcome]:
     """Bring each shot of a run to its end, side by side."""
     shooting = _Shooting(production, run, Wakeups(), steps)
-    beside = [asyncio.create_task(_heartbeat(production, run))]
+    beside = [asyncio.create_task(heartbeat(production, run))]
     if production.settings.callback_url:
         beside.append(asyncio.create_task(listen(production, shooting.wakeups)))
     try:
@@ -118,7 +145,8 @@ async def make_shots(production: Production, run: Run, shots: Sequence[PlannedSh
             task.cancel()
 
 
-async def _heartbeat(production: Production, run: Run) -> None:
+async def heartbeat(production: Production, run: Run) -> None:
+    """Tell the ledger that this process is alive, for ever: its creates stay its own, and the run that it holds stays open."""
     while True:
         await production.clock.sleep(HEARTBEAT)
         with contextlib.suppress(LedgerUnavailable):
@@ -215,8 +243,8 @@ async def _made_by_any(shooting: _Shooting, shot: PlannedShot) -> tuple[PlannedS
 
 
 def _passes_on(production: Production, shot: PlannedShot, intent: Intent) -> bool:
-    if intent.state is not IntentState.REJECTED or not shot.alternatives:
-        return False
+    if intent.state is not IntentState.REJECTED or not shot.alternatives or shot.decision.action is not Action.CREATE:
+        return False  # what was to be resumed was shown for nothing: no other provider is paid for it
     return refusal_kind(production.ledger.events(intent.intent_id)) in PASSES_ON
 
 

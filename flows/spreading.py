@@ -29,12 +29,12 @@ from prefect.states import Cancelled, Cancelling
 
 from flows.orders import made, order_part
 from flows.plan import Ask, LoadedBoard
-from flows.shooting import begin, make_shots, shoot
+from flows.shooting import begin, heartbeat, made_and_closed, make_shots
 from flows.steps import PrefectSteps
 from tasks.estimate import Action, Decision, Plan, PlannedShot, decide
 from tasks.exits import ExitCode
 from tasks.gate import Approval
-from tasks.outcome import Outcome, report_of
+from tasks.outcome import Outcome
 from tasks.production import Production
 from tasks.report import RunReport
 from tasks.shoot import Run
@@ -55,21 +55,27 @@ async def spread(
 ) -> RunReport:
     """Make every shot of an approved plan, the parts on as many workers as are free. The report is not delivered yet.
 
-    Where Prefect does not answer nobody can be asked, and this run makes them all.
+    An earlier attempt is over in the ledger before anything of it is ended in Prefect.
     """
+    started = production.clock.now()
+    run = begin(production, plan, approval, started)
+    return await made_and_closed(production, plan, run, started, _shared(production, plan, parts, run, ask, loaded))
+
+
+async def _shared(
+    production: Production, plan: Plan, parts: Sequence[Plan], run: Run, ask: Ask, loaded: LoadedBoard
+) -> list[Outcome]:
+    """What became of each shot. Where Prefect does not answer nobody can be asked, and this run makes them all."""
     async with AsyncExitStack() as closing:
         try:
             client = await closing.enter_async_context(get_client())
             await _end_orphans(client)
         except (*_UNREACHABLE, RuntimeError) as error:  # RuntimeError: what a new client raises when nobody answers it
             get_run_logger().warning("The board is made here alone: %s", error)
-            return await shoot(production, plan, approval, PrefectSteps())
-        started = production.clock.now()
-        run = begin(production, plan, approval, started, caps_kept=True)
+            return await make_shots(production, run, plan.shots, PrefectSteps())
         for number, part in enumerate(parts, 1):
             order_part(production.ledger, run.run_id, part, (number, len(parts)), ask, loaded)
-        outcomes = await _Spread(production, client, run, plan, parts).made()
-    return report_of(production, plan, outcomes, run_id=run.run_id, started_at=started)
+        return await _Spread(production, client, run, plan, parts).made()
 
 
 async def _end_orphans(client: PrefectClient) -> None:
@@ -120,6 +126,14 @@ class _Spread:
         """What became of each shot, in the order of the plan."""
         elsewhere = {shot.request.shot for part in self.parts[1:] for shot in part.shots}
         own = [shot for shot in self.plan.shots if shot.request.shot not in elsewhere]
+        alive = asyncio.create_task(heartbeat(self.production, self.run))
+        try:
+            await self._make_all(own)
+        finally:
+            alive.cancel()
+        return [self.outcomes[shot.request.shot] for shot in self.plan.shots]
+
+    async def _make_all(self, own: Sequence[PlannedShot]) -> None:
         async with asyncio.TaskGroup() as group:
             making = group.create_task(self._make(own))
             for number, part in enumerate(self.parts[1:], 2):
@@ -131,7 +145,6 @@ class _Spread:
                     making = group.create_task(self._make_again(child.part))
                 elif self.children:
                     await asyncio.sleep(POLL)
-        return [self.outcomes[shot.request.shot] for shot in self.plan.shots]
 
     async def _start(self, part: Plan, number: int) -> bool:
         """Start a run for a part; False where there is no such deployment, or no answer."""

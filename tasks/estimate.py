@@ -29,7 +29,10 @@ __all__ = [
     "Decision",
     "Plan",
     "PlannedShot",
+    "bound",
     "decide",
+    "decimal_text",
+    "digest_of",
     "estimate",
     "part_of",
     "retake_note",
@@ -91,7 +94,7 @@ class PlannedShot:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A priced board. `digest` binds shots, still contents, prices with their dates, providers and caps."""
+    """A priced board. `digest` binds what is `bound`; `auto_caps` hold for runs that no person approved."""
 
     board: str
     title: str
@@ -103,6 +106,7 @@ class Plan:
     warnings: tuple[str, ...]
     digest: str
     providers: tuple[str, ...] = ()
+    auto_caps: tuple[Cap, ...] = ()
 
     @property
     def by_unit(self) -> dict[str, Money]:
@@ -264,19 +268,20 @@ def estimate(
             shot = replace(shot, decision=replace(shot.decision, note=retake_note(reason)))
         seen.setdefault(shot.key, one.request.shot)
         shots.append(shot)
-    caps = _caps(board, settings)
-    return Plan(
+    plan = Plan(
         board=board.code,
         title=board.title,
         spec=spec,
         spec_sha256=spec_sha256,
         shots=tuple(shots),
         budget=board.budget or Budget(),
-        caps=caps,
+        caps=_caps(board, settings),
         warnings=tuple(warnings),
-        digest=_digest(board, shots, caps),
+        digest="",
         providers=providers,
+        auto_caps=_auto_caps(settings),
     )
+    return part_of(plan, plan.shots)
 
 
 def retake_note(reason: str) -> str:
@@ -358,32 +363,65 @@ def _caps(board: Storyboard, settings: Settings) -> tuple[Cap, ...]:
     return tuple(caps)
 
 
+def _auto_caps(settings: Settings) -> tuple[Cap, ...]:
+    """The operator's own limits for runs that no person approved: of each, and of all of a day."""
+    caps = []
+    if settings.auto_cap:
+        caps.append(Cap("approval", "", settings.auto_cap))
+    if settings.auto_day_cap:
+        caps.append(Cap("auto", "", settings.auto_day_cap))
+    return tuple(caps)
+
+
 def part_of(plan: Plan, shots: Sequence[PlannedShot]) -> Plan:
     """A part of a plan, with a digest that binds exactly these shots, under the caps of the whole."""
-    return replace(plan, shots=tuple(shots), digest=_bound(plan.board, plan.budget, shots, plan.caps))
+    part = replace(plan, shots=tuple(shots))
+    return replace(part, digest=digest_of(bound(part)))
 
 
-def _digest(board: Storyboard, shots: Sequence[PlannedShot], caps: Sequence[Cap]) -> str:
-    """Not what is already done: a run that was killed goes on under the approval that it was given."""
-    return _bound(board.code, board.budget, shots, caps)
+def digest_of(facts: Mapping[str, Any]) -> str:
+    """The digest under which the `bound` facts of a plan are approved."""
+    return _sha256(facts)
 
 
-def _bound(code: str, budget: Budget | None, shots: Sequence[PlannedShot], caps: Sequence[Cap]) -> str:
-    return _sha256(
-        {
-            "board": code,
-            "shots": [
-                [one.request.shot, one.key, one.checked.fitting, one.provider, one.caps.model, *_price(one)]
-                for one in shots
-            ],
-            "caps": [[cap.scope, cap.key, str(cap.limit)] for cap in caps],
-            "auto_approve": str(budget.auto_approve) if budget else None,
-            "per_shot": str(budget.per_shot) if budget else None,
-        }
-    )
+def bound(plan: Plan) -> dict[str, Any]:
+    """What an approval of the plan binds: each shot, what is done about it and at which price, the total, the caps.
+
+    Money is decimal text; a saved plan holds the same facts under the same names.
+    """
+    return {
+        "board": plan.board,
+        "shots": [_bound_shot(shot) for shot in plan.shots],
+        "by_unit": {unit: money.text for unit, money in sorted(plan.by_unit.items())},
+        "caps": [{"scope": cap.scope, "limit": str(cap.limit)} for cap in plan.caps],
+        "per_shot": str(plan.budget.per_shot or "none"),
+        "auto_approve": str(plan.budget.auto_approve or "none"),
+    }
 
 
-def _price(shot: PlannedShot) -> list[str | None]:
-    """The price with its date, and what it is worth at the rate of today."""
-    usd = None if shot.usd is None else f"{shot.usd.normalize():f}"
-    return [str(shot.quote.money), shot.quote.version, usd]
+def _bound_shot(shot: PlannedShot) -> dict[str, Any]:
+    request = shot.request
+    return {
+        "id": request.shot,
+        "take": shot.take,
+        "action": shot.decision.action.value,
+        "provider": shot.provider,
+        "alternatives": list(shot.alternatives),
+        "model": shot.caps.model,
+        "quoted": shot.quote.money.text,
+        "unit": shot.quote.money.unit,
+        "worth_usd": decimal_text(shot.usd),
+        "price_version": shot.quote.version,
+        "seconds": request.duration,
+        "mode": request.mode,
+        "audio": request.audio,
+        "key": shot.key,
+    }
+
+
+def decimal_text(amount: Decimal | None) -> str | None:
+    """At least two places, no more than needed."""
+    if amount is None:
+        return None
+    places = max(2, -int(amount.normalize().as_tuple().exponent))
+    return f"{amount:.{places}f}"

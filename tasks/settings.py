@@ -138,6 +138,8 @@ class Settings(BaseSettings):
     callback_url: str | None = Field(None, validation_alias="RUSHES_CALLBACK_URL")
     day_cap: UsdCap = Field(None, validation_alias="RUSHES_DAY_CAP")
     month_cap: UsdCap = Field(None, validation_alias="RUSHES_MONTH_CAP")
+    auto_cap: UsdCap = Field(None, validation_alias="RUSHES_AUTO_CAP")
+    auto_day_cap: UsdCap = Field(None, validation_alias="RUSHES_AUTO_DAY_CAP")
     poll_seconds: float | None = Field(None, validation_alias="RUSHES_POLL_SECONDS", gt=0, le=3600)
     part_shots: int = Field(50, validation_alias="RUSHES_PART_SHOTS", ge=1, le=10_000)
     notify: str | None = Field(None, validation_alias="RUSHES_NOTIFY")

@@ -9,7 +9,6 @@ from decimal import Decimal
 
 from tasks.errors import Refused, RushesError, SetupProblem
 from tasks.estimate import Action, Plan, PlannedShot, semantics_json
-from tasks.gate import Approval
 from tasks.ledger import Cap, Order
 from tasks.production import Production
 from tasks.providers.interface import Media
@@ -38,12 +37,14 @@ URL_LIFE = 24 * 3600  # seconds: longer than any queue that was seen
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a plan: its id, the approval that it rests on, and the caps that hold across runs."""
+    """One run of a plan: its id, who buys for it in this process, and the caps that hold across runs.
+
+    What was approved stands in the ledger, which holds every reservation against it.
+    """
 
     run_id: str
     owner: str
     board: str
-    approval: Approval
     caps: tuple[Cap, ...]
 
 
@@ -99,7 +100,7 @@ def order_of(production: Production, run: Run, shot: PlannedShot) -> Order:
         audio=shot.request.audio,
         seconds=shot.request.duration,
         max_in_flight=account.max_in_flight or shot.caps.max_in_flight,
-        caps=(*run.approval.run_caps(run.run_id, unit), *run.caps),
+        caps=run.caps,
         rate=account.rate if unit != "USD" else Decimal(1),
         supersede=shot.decision.supersede,
         reason=shot.decision.note,

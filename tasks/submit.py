@@ -17,6 +17,7 @@ from tasks.errors import OutcomeUnknown, Refused, Transient
 from tasks.http import NotSent
 from tasks.ledger import (
     BudgetRefused,
+    Closed,
     Edited,
     Full,
     Halted,
@@ -110,6 +111,10 @@ async def _attempt(
                 raise Refused(message, "Raise the cap, or take shots out of the board.")
             case Halted(reason):
                 raise Refused(f"{order.provider}: {reason}", "See `rushes doubts` and `rushes doctor`.")
+            case Closed(reason):
+                raise Refused(
+                    reason, "What was sent for it is still waited for, and `rushes collect` fetches the rest."
+                )
             case outcome:
                 assert_never(outcome)
     raise AssertionError("counting never ends")

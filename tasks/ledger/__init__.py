@@ -3,11 +3,13 @@
 from tasks.ledger.database import LedgerUnavailable
 from tasks.ledger.rows import (
     LIVE,
+    Approval,
     Artifact,
     Breaker,
     BudgetRefused,
     Cap,
     CapState,
+    Closed,
     Edited,
     Event,
     Full,
@@ -27,11 +29,13 @@ from tasks.ledger.store import Ledger
 
 __all__ = [
     "LIVE",
+    "Approval",
     "Artifact",
     "Breaker",
     "BudgetRefused",
     "Cap",
     "CapState",
+    "Closed",
     "Edited",
     "Event",
     "Full",

@@ -30,7 +30,7 @@ from tasks.ledger.transaction import Transaction, binds
 __all__ = ["SCOPES", "Kind", "book", "bucket_keys", "buckets", "close", "grow_to", "make_buckets", "release", "settle"]
 
 Kind = Literal["RESERVE", "SETTLE", "RELEASE", "ADJUST", "REFUND"]
-SCOPES = ("run", "board", "shot", "day", "month", "provider")
+SCOPES = ("run", "approval", "board", "shot", "day", "month", "auto", "provider")
 _RESERVED = {"RESERVE": 1, "ADJUST": 1, "SETTLE": -1, "RELEASE": -1, "REFUND": 0}
 _SETTLED = {"SETTLE": 1, "REFUND": -1}
 
@@ -50,13 +50,18 @@ _MOVE = Prepared(
 
 
 def bucket_keys(record: Record) -> dict[str, str]:
-    """The bucket of each scope that an intent books to, the same for its whole life."""
+    """The bucket of each scope that an intent books to, the same for its whole life.
+
+    `auto` counts, a day, what no person has approved.
+    """
     return {
         "run": record.run_id,
+        **({"approval": record.approval_id} if record.approval_id else {}),
         "board": record.board,
         "shot": f"{record.board}/{record.shot}_TK{record.take:02d}",
         "day": record.day,
         "month": record.month,
+        **({"auto": record.day} if record.approved_by == "auto" else {}),
         "provider": record.provider,
     }
 

@@ -15,12 +15,14 @@ from tasks.ledger import schema
 from tasks.ledger.breakers import CONFIRMED, UNCONFIRMED
 from tasks.ledger.database import Prepared, moment, rows_of
 from tasks.ledger.record import COLUMNS, Record
-from tasks.ledger.reserving import IS_LIVE, caps_from, holder
-from tasks.ledger.rows import Breaker, CapState, Event, Intent, Run, Totals, usd_micros
+from tasks.ledger.reserving import IS_LIVE, amounts_from, caps_from, holder
+from tasks.ledger.rows import Approval, Breaker, CapState, Event, Intent, Run, Totals, usd_micros
 from tasks.ledger.transaction import WITH_ARTIFACT
 
 __all__ = [
     "HINT",
+    "approval",
+    "approval_of",
     "breakers",
     "by_job",
     "cap_states",
@@ -66,6 +68,21 @@ _TAKES = Prepared(
     .order_by(_intent.c.take)
 )
 _RUN = Prepared(sa.select(schema.run).where(schema.run.c.run_id == sa.bindparam("run_id")))
+_OF_DIGEST = Prepared(
+    sa.select(schema.approval)
+    .where(
+        # Hexadecimal digits end with f.
+        schema.approval.c.approval_id.between(sa.bindparam("low"), sa.bindparam("high")),
+        schema.approval.c.approval_id == schema.approval.c.digest,
+    )
+    .order_by(schema.approval.c.seq)
+)
+_OF_ATTEMPT = Prepared(
+    sa.select(schema.approval)
+    .join(schema.run, schema.run.c.approval_id == schema.approval.c.approval_id)
+    .where(schema.run.c.attempt_of == sa.bindparam("attempt_of"))
+    .order_by(schema.run.c.seq)
+)
 _UNCONFIRMED = Prepared(
     WITH_ARTIFACT.where(sa.or_(UNCONFIRMED, sa.and_(_intent.c.twin == sa.literal_column("1"), ~CONFIRMED))).order_by(
         _intent.c.seq
@@ -167,7 +184,7 @@ def run_of(connection: Connection, run_id: str) -> Run | None:
     found = rows_of(connection, _RUN, {"run_id": run_id})
     if not found:
         return None
-    _, run_id, board, spec, digest, caps, by, approval, begun, ended, exit_code = found[0]
+    _, run_id, board, spec, digest, caps, by, approval, begun, ended, exit_code, approval_id, attempt_of, *_ = found[0]
     return Run(
         run_id,
         board,
@@ -179,7 +196,24 @@ def run_of(connection: Connection, run_id: str) -> Run | None:
         moment(begun),
         None if ended is None else moment(ended),
         exit_code,
+        approval_id,
+        attempt_of,
     )
+
+
+def approval(connection: Connection, *, digest: str = "", attempt_of: str = "") -> Approval | None:
+    """The approval of a digest (its first digits do), or the one under which the newest attempt of a flow run acted."""
+    if attempt_of:
+        found = rows_of(connection, _OF_ATTEMPT, {"attempt_of": attempt_of})
+    else:
+        found = rows_of(connection, _OF_DIGEST, {"low": digest, "high": f"{digest}g"})
+    return approval_of(found[-1]) if found else None
+
+
+def approval_of(row: Sequence[Any]) -> Approval:
+    """A row of `approval`."""
+    _, approval_id, board, digest, by, reason, caps, shown, _ = row
+    return Approval(by, reason, amounts_from(caps), approval_id, board, digest, shown)
 
 
 def breakers(connection: Connection, provider: str, account: str) -> list[Breaker]:

@@ -64,6 +64,9 @@ class Record:
     finished_at: int | None
     updated_at: int
     twin: int = 0
+    # A journal of before there were approvals names neither.
+    approval_id: str = ""
+    approved_by: str = ""
 
     @property
     def booked(self) -> int:

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -16,6 +17,7 @@ from tasks.ledger.rows import (
     LIVE,
     BudgetRefused,
     Cap,
+    Closed,
     Edited,
     Full,
     Halted,
@@ -26,7 +28,19 @@ from tasks.ledger.rows import (
 )
 from tasks.ledger.transaction import Transaction, load_query
 
-__all__ = ["IS_LIVE", "LEASE", "NOT_AFTER", "NotReserved", "caps_from", "caps_text", "holder", "reserve"]
+__all__ = [
+    "IS_LIVE",
+    "LEASE",
+    "NOT_AFTER",
+    "NotReserved",
+    "amounts_from",
+    "amounts_text",
+    "caps_from",
+    "caps_text",
+    "closed",
+    "holder",
+    "reserve",
+]
 
 LEASE = 60_000_000
 NOT_AFTER = 30_000_000
@@ -47,7 +61,12 @@ WITH_CLIP = Prepared(
     .select_from(_intent.join(schema.artifact, schema.artifact.c.intent_id == _intent.c.intent_id))
     .where(_intent.c.shot_key == sa.bindparam("shot_key"))
 )
-_RUN_CAPS = Prepared(sa.select(schema.run.c.caps).where(schema.run.c.run_id == sa.bindparam("run_id")))
+_RUN = Prepared(
+    sa.text(
+        "SELECT run.caps, approval.caps, run.approval_id, run.approved_by, run.owner, run.open_until, run.ended_at"
+        " FROM run LEFT JOIN approval ON approval.approval_id = run.approval_id WHERE run.run_id = :run_id"
+    )
+)
 _IN_FLIGHT = Prepared(
     sa.text(
         "SELECT count(*), count(CASE WHEN state = 'IN_DOUBT' AND quote_micros > 0 THEN 1 END) FROM intent"
@@ -75,7 +94,7 @@ _COMMIT = Prepared(
 class NotReserved(Exception):
     """Rolls the reservation back and carries the outcome to the caller."""
 
-    def __init__(self, outcome: BudgetRefused | Taken | Edited | Full | Halted) -> None:
+    def __init__(self, outcome: BudgetRefused | Taken | Edited | Full | Halted | Closed) -> None:
         super().__init__(outcome)
         self.outcome = outcome
 
@@ -103,11 +122,14 @@ def reserve(tx: Transaction, order: Order) -> Record:
     """
     same = tx.records(OF_KEY, shot_key=order.shot_key)
     _not_taken(tx, order, same)
+    run = _run(tx, order.run_id)
+    if why := _closed(tx, run, order.owner):
+        raise NotReserved(Closed(f"{order.shot}: run {order.run_id} {why}"))
     older = tx.records(OF_SHOT, board=order.board, shot=order.shot, family=order.family)
     _give_way(tx, order, older)
     _may_create(tx, order)
-    record = _new(tx, order, 1 + max((one.attempt_no for one in same), default=0))
-    _commit_caps(tx, order, record)
+    record = _new(tx, order, run, 1 + max((one.attempt_no for one in same), default=0))
+    _commit_caps(tx, order, run, record)
     tx.insert(record)
     books.book(tx, record, "RESERVE", record.quote_micros, buckets_too=False)
     tx.save(record)
@@ -115,6 +137,42 @@ def reserve(tx: Transaction, order: Order) -> Record:
     facts = {"quote": str(order.quote), "take": order.take, "run": order.run_id, "reason": order.reason}
     tx.event(record.intent_id, "reserved", facts, state=record.state)
     return record
+
+
+class _Run(NamedTuple):
+    """What a reservation must know of its run, and of the approval that it rests on."""
+
+    caps: str
+    approved_caps: str | None
+    approval_id: str
+    approved_by: str
+    owner: str
+    open_until: int | None
+    ended_at: int | None
+
+
+def _run(tx: Transaction, run_id: str) -> _Run:
+    found = tx.rows(_RUN, run_id=run_id)
+    if not found:
+        raise Refused(f"run {run_id} was never begun", "Begin the run before its first reservation.")
+    return _Run(*found[0])
+
+
+def closed(tx: Transaction, run_id: str, owner: str) -> str:
+    """Why `owner` may buy nothing for the run; "" while it may."""
+    return _closed(tx, _run(tx, run_id), owner)
+
+
+def _closed(tx: Transaction, run: _Run, owner: str) -> str:
+    """A run is open until it is ended, and as long as the process that holds it is alive.
+
+    That process itself may have slept past its lease: unless somebody has ended its run meanwhile, it just goes on.
+    """
+    if run.ended_at is not None:
+        return "has ended, nothing more is bought for it"
+    if run.open_until is not None and run.open_until < tx.now and owner != run.owner:
+        return "has lost the process that held it, nothing more is bought for it"
+    return ""
 
 
 def _not_taken(tx: Transaction, order: Order, same: Sequence[Record]) -> None:
@@ -167,7 +225,7 @@ def _may_create(tx: Transaction, order: Order) -> None:
         raise NotReserved(Full(int(in_flight), order.max_in_flight))
 
 
-def _new(tx: Transaction, order: Order, attempt_no: int) -> Record:
+def _new(tx: Transaction, order: Order, run: _Run, attempt_no: int) -> Record:
     today = moment(tx.now).astimezone(dt.UTC).date().isoformat()
     return Record(
         seq=0,
@@ -215,6 +273,8 @@ def _new(tx: Transaction, order: Order, attempt_no: int) -> Record:
         submitted_at=None,
         finished_at=None,
         updated_at=tx.now,
+        approval_id=run.approval_id,
+        approved_by=run.approved_by,
     )
 
 
@@ -234,14 +294,22 @@ def caps_from(text: str) -> tuple[Cap, ...]:
     return tuple(Cap(scope, key, Money(micros, unit)) for scope, key, micros, unit in json.loads(text))
 
 
-def _commit_caps(tx: Transaction, order: Order, record: Record) -> None:
+def amounts_text(amounts: Sequence[Money]) -> str:
+    """The caps of an approval as kept with it."""
+    return json.dumps([[amount.micros, amount.unit] for amount in amounts])
+
+
+def amounts_from(text: str) -> tuple[Money, ...]:
+    """The caps kept with an approval."""
+    return tuple(Money(micros, unit) for micros, unit in json.loads(text))
+
+
+def _commit_caps(tx: Transaction, order: Order, run: _Run, record: Record) -> None:
     """Add the quote to every bucket, all or none, in one fixed order."""
-    found = tx.rows(_RUN_CAPS, run_id=order.run_id)
-    if not found:
-        raise Refused(f"run {order.run_id} was never begun", "Begin the run before its first reservation.")
     if record.quote_micros == 0:
         return
-    limits = _limits(order, record, (*caps_from(found[0][0]), *order.caps))
+    approved = [Cap("approval", "", amount) for amount in amounts_from(run.approved_caps or "[]")]
+    limits = _limits(order, record, (*approved, *caps_from(run.caps), *order.caps))
     books.make_buckets(tx, record)
     for bucket in books.buckets(record):
         limit = limits.get((bucket["scope"], bucket["unit"]))
@@ -255,7 +323,7 @@ def _commit_caps(tx: Transaction, order: Order, record: Record) -> None:
 def _limits(order: Order, record: Record, caps: Sequence[Cap]) -> dict[tuple[str, str], int]:
     """The lowest limit of each scope in each unit that the quote can be expressed in."""
     limits: dict[tuple[str, str], int] = {}
-    for cap in _applicable(order, caps):
+    for cap in _applicable(order, record, caps):
         place = (cap.scope, cap.limit.unit)
         limits[place] = min(cap.limit.micros, limits.get(place, cap.limit.micros))
     units = {order.quote.unit, *([USD] if record.rate is not None else [])}
@@ -263,14 +331,16 @@ def _limits(order: Order, record: Record, caps: Sequence[Cap]) -> dict[tuple[str
         named = {unit for one, unit in limits if one == scope}
         if named and not named & units:
             raise NotReserved(_incomparable(order, scope, min(named)))
-    if not any(scope == "run" for scope, _ in limits):
+    if not any(scope in {"run", "approval"} for scope, _ in limits):
         raise NotReserved(_uncapped(order))
     return limits
 
 
-def _applicable(order: Order, caps: Sequence[Cap]) -> Iterator[Cap]:
+def _applicable(order: Order, record: Record, caps: Sequence[Cap]) -> Iterator[Cap]:
     """Every cap but those that name another provider or another shot: what cannot be told apart applies."""
     for cap in caps:
+        if cap.scope == "auto" and record.approved_by != "auto":
+            continue
         if cap.scope == "provider" and cap.key not in {"", order.provider}:
             continue
         if cap.scope == "shot" and cap.key and order.shot not in cap.key:
@@ -289,6 +359,12 @@ def _uncapped(order: Order) -> BudgetRefused:
     return BudgetRefused("run", order.run_id, None, Money(0, order.quote.unit), order.quote, message)
 
 
+_NAMED = {
+    "approval": "the cap of this approval",
+    "auto": "what a day's runs may spend without a person's approval (RUSHES_AUTO_DAY_CAP)",
+}
+
+
 def _note_limit(tx: Transaction, bucket: dict[str, str], limit: int) -> None:
     """Keep the latest limit of a bucket; a change is a fact."""
     before = tx.rows(_CAP, **bucket)[0][0]
@@ -302,5 +378,6 @@ def _note_limit(tx: Transaction, bucket: dict[str, str], limit: int) -> None:
 def _refused(tx: Transaction, bucket: dict[str, str], limit: Money, wanted: Money) -> BudgetRefused:
     committed = Money(tx.rows(_CAP, **bucket)[0][1], wanted.unit)
     scope, key = bucket["scope"], bucket["scope_key"]
-    message = f"the {scope} cap of {key} is {limit}: {committed} committed, {wanted} more wanted"
+    named = _NAMED.get(scope, f"the {scope} cap of {key}")
+    message = f"{named} is {limit}: {committed} committed, {wanted} more wanted"
     return BudgetRefused(scope, key, limit, committed, wanted, message)

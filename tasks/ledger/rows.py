@@ -11,11 +11,13 @@ from specs.money import USD, Money
 
 __all__ = [
     "LIVE",
+    "Approval",
     "Artifact",
     "Breaker",
     "BudgetRefused",
     "Cap",
     "CapState",
+    "Closed",
     "Edited",
     "Event",
     "Full",
@@ -35,7 +37,8 @@ __all__ = [
 
 _NOTHING = Money(0)
 
-Scope = Literal["run", "board", "shot", "day", "month", "provider"]
+Scope = Literal["run", "approval", "board", "shot", "day", "month", "auto", "provider"]
+"""`approval`: all that was bought under one approval; `auto`: all of a day that no person approved."""
 
 
 class IntentState(StrEnum):
@@ -174,6 +177,24 @@ class Cap:
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """What a person, or a rule in no person's presence, allows to be spent: `caps` in each unit, once, whoever acts under it.
+
+    `approval_id` names its row, "" gets a new one each time. `shown` is what was approved, as JSON. `attempt_of` is not of
+    the row: it names the flow run, or the drop, whose attempt acts under it now.
+    """
+
+    by: Literal["auto", "person"]
+    reason: str
+    caps: tuple[Money, ...]
+    approval_id: str = ""
+    board: str = ""
+    digest: str = ""
+    shown: str = ""
+    attempt_of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """Everything that a reservation needs.
 
@@ -258,12 +279,22 @@ class Halted:
     reason: str
 
 
-Reservation = Reserved | BudgetRefused | Taken | Edited | Full | Halted
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The run has ended, or the process that holds it is gone: nobody buys anything for it any more."""
+
+    reason: str
+
+
+Reservation = Reserved | BudgetRefused | Taken | Edited | Full | Halted | Closed
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a board and who approved it; `exit_code` is None while it runs."""
+    """One run of a board and who approved it; `exit_code` is None while it runs.
+
+    `attempt_of` names the flow run, or the drop, that may begin several.
+    """
 
     run_id: str
     board: str
@@ -275,6 +306,8 @@ class Run:
     begun_at: dt.datetime
     ended_at: dt.datetime | None
     exit_code: int | None
+    approval_id: str
+    attempt_of: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,20 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Double, Integer, MetaData, SmallInteger, Table, Text
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["artifact", "breaker", "cap", "event", "home", "intent", "ledger", "metadata", "migration", "money", "run"]
+__all__ = [
+    "approval",
+    "artifact",
+    "breaker",
+    "cap",
+    "event",
+    "home",
+    "intent",
+    "ledger",
+    "metadata",
+    "migration",
+    "money",
+    "run",
+]
 
 metadata = MetaData()
 
@@ -20,6 +33,18 @@ def _table(table: str, /, **columns: type[TypeEngine[Any]]) -> Table:
 migration = _table("migration", name=Text, at=BigInteger)
 ledger = _table("ledger", one=SmallInteger, ledger_id=Text, schema_no=Integer, recovery=Text, created_at=BigInteger)
 home = _table("home", home_id=Text, journal_bytes=BigInteger)
+approval = _table(
+    "approval",
+    seq=BigInteger,
+    approval_id=Text,
+    board=Text,
+    digest=Text,
+    approved_by=Text,
+    reason=Text,
+    caps=Text,
+    shown=Text,
+    made_at=BigInteger,
+)
 run = _table(
     "run",
     seq=BigInteger,
@@ -33,6 +58,10 @@ run = _table(
     begun_at=BigInteger,
     ended_at=BigInteger,
     exit_code=Integer,
+    approval_id=Text,
+    attempt_of=Text,
+    owner=Text,
+    open_until=BigInteger,
 )
 cap = _table("cap", scope=Text, scope_key=Text, unit=Text, limit_micros=BigInteger, committed_micros=BigInteger)
 breaker = _table(
@@ -94,6 +123,8 @@ intent = _table(
     finished_at=BigInteger,
     updated_at=BigInteger,
     twin=SmallInteger,
+    approval_id=Text,
+    approved_by=Text,
 )
 event = _table(
     "event",

@@ -42,6 +42,9 @@ _BEAT = Prepared(
         "UPDATE intent SET lease_until = :until WHERE lease_owner = :owner AND state = 'SUBMITTING' AND lease_until >= :now"
     )
 )
+_KEEP_OPEN = Prepared(
+    sa.text("UPDATE run SET open_until = :until WHERE owner = :owner AND open_until IS NOT NULL AND ended_at IS NULL")
+)
 _UNSETTLED = load_query(
     _intent.c.state == sa.literal_column("'FAILED_UNSETTLED'"), _intent.c.finished_at <= sa.bindparam("before")
 )
@@ -62,8 +65,9 @@ def renew(tx: Transaction, intent_id: str, epoch: int) -> None:
 
 
 def heartbeat(tx: Transaction, owner: str) -> None:
-    """Extend the leases of every create that `owner` has under way."""
+    """Extend the leases of every create that `owner` has under way, and of the run that it holds."""
     tx.run(_BEAT, {"until": tx.now + LEASE, "owner": owner, "now": tx.now})
+    tx.run(_KEEP_OPEN, {"until": tx.now + LEASE, "owner": owner})
 
 
 def rejected(tx: Transaction, intent_id: str, epoch: int, *, kind: str, reason: str, opens_breaker: bool) -> None:

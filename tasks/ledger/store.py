@@ -19,6 +19,7 @@ from tasks.ledger.opening import Opened, forgive, open_ledger, read_journal
 from tasks.ledger.plain import plain
 from tasks.ledger.record import Record
 from tasks.ledger.rows import (
+    Approval,
     Artifact,
     Breaker,
     Cap,
@@ -44,11 +45,27 @@ __all__ = ["Ledger"]
 _LEDGER = Prepared(sa.select(schema.ledger.c.schema_no))
 _BEGIN = Prepared(
     sa.text(
-        "INSERT INTO run (run_id, board, spec_sha256, digest, caps, approved_by, approval, begun_at)"
-        " VALUES (:run_id, :board, :spec_sha256, :digest, :caps, :approved_by, :approval, :now)"
+        "INSERT INTO run (run_id, board, spec_sha256, digest, caps, approved_by, approval, begun_at, approval_id,"
+        " attempt_of, owner, open_until) VALUES (:run_id, :board, :spec_sha256, :digest, :caps, :approved_by, :approval,"
+        " :now, :approval_id, :attempt_of, :owner, :open_until)"
         " ON CONFLICT (run_id) DO UPDATE SET caps = excluded.caps, approved_by = excluded.approved_by,"
-        " approval = excluded.approval, ended_at = NULL, exit_code = NULL"
+        " approval = excluded.approval, approval_id = excluded.approval_id, owner = excluded.owner,"
+        " open_until = excluded.open_until, ended_at = NULL, exit_code = NULL"
         " WHERE run.board = excluded.board AND run.digest = excluded.digest"
+    )
+)
+_APPROVE = Prepared(
+    sa.text(
+        "INSERT INTO approval (approval_id, board, digest, approved_by, reason, caps, shown, made_at)"
+        " VALUES (:approval_id, :board, :digest, :approved_by, :reason, :caps, :shown, :now)"
+        " ON CONFLICT (approval_id) DO NOTHING"
+    )
+)
+_APPROVAL = Prepared(sa.select(schema.approval).where(schema.approval.c.approval_id == sa.bindparam("approval_id")))
+_END_EARLIER = Prepared(
+    sa.text(
+        "UPDATE run SET ended_at = :now, exit_code = 130"
+        " WHERE attempt_of = :attempt_of AND run_id <> :run_id AND ended_at IS NULL"
     )
 )
 _END = Prepared(sa.text("UPDATE run SET ended_at = :now, exit_code = :exit_code WHERE run_id = :run_id"))
@@ -155,18 +172,54 @@ class Ledger:
         caps: Sequence[Cap],
         approved_by: Literal["auto", "person"],
         approval: str,
+        approval_id: str = "",
+        attempt_of: str = "",
+        owner: str = "",
     ) -> None:
         """Record a run before its first reservation; its caps hold for every order of it. Again for a run that goes on.
+
+        It rests on the approval with `approval_id`, else on one of its own, without a cap. It is open to reservations until
+        it is ended; with an `owner` only while that one keeps up its `heartbeat`. Earlier runs with the same `attempt_of`
+        are over with this one.
 
         Raises:
             Refused: the id belongs to a run of another board or digest.
         """
         facts = {"board": board, "spec_sha256": spec_sha256, "digest": digest, "approved_by": approved_by}
         with self._writing() as tx:
+            if not approval_id:
+                approval_id = run_id
+                _approve(tx, Approval(approved_by, approval, (), run_id, board, digest))
             row = {**facts, "run_id": run_id, "caps": reserving.caps_text(caps), "approval": approval, "now": tx.now}
+            row |= {"approval_id": approval_id, "attempt_of": attempt_of, "owner": owner}
+            row["open_until"] = tx.now + reserving.LEASE if owner else None
             if not tx.run(_BEGIN, row):
                 raise Refused(f"run {run_id} was begun with another plan", "Start a new run.")
-            tx.event("", "run-begun", {**facts, "run_id": run_id, "approval": approval})
+            if attempt_of:
+                tx.run(_END_EARLIER, {"attempt_of": attempt_of, "run_id": run_id, "now": tx.now})
+            tx.event("", "run-begun", {**facts, "run_id": run_id, "approval": approval, "approval_id": approval_id})
+
+    def approve(self, approval: Approval) -> Approval:
+        """Record an approval; one with its id that is there already is not changed. Returns it as it is recorded."""
+        wanted = replace(approval, approval_id=approval.approval_id or self._rng.new_id())
+        with self._writing() as tx:
+            _approve(tx, wanted)
+            recorded = reading.approval_of(tx.rows(_APPROVAL, approval_id=wanted.approval_id)[0])
+        return replace(recorded, attempt_of=approval.attempt_of)
+
+    def approval(self, *, digest: str = "", attempt_of: str = "") -> Approval | None:
+        """What was approved under a digest (its first digits do), or for the newest attempt of a flow run; None if nothing."""
+        with self._database.reading() as connection:
+            return reading.approval(connection, digest=digest, attempt_of=attempt_of)
+
+    def closed(self, run_id: str, owner: str) -> str:
+        """Why `owner` may buy nothing for a run; "" while it may.
+
+        Raises:
+            Refused: there is no such run.
+        """
+        with self._database.reading() as connection:
+            return reserving.closed(Transaction(connection, self._database.now(connection), self._rng), run_id, owner)
 
     def end_run(self, run_id: str, exit_code: int) -> None:
         """Record how the run ended."""
@@ -214,7 +267,7 @@ class Ledger:
             raise LedgerUnavailable(f"the journal cannot be written: {error}", "Free space in RUSHES_HOME.") from None
 
     def still_ours(self, intent_id: str, epoch: int) -> bool:
-        """K6: this object reserved it, by both clocks there is time left, and no breaker has opened meanwhile."""
+        """K6: this object reserved it, by both clocks there is time left, its run is open, and no breaker has opened meanwhile."""
         if self._clock.monotonic() >= self._send_before.get(intent_id, float("-inf")):
             return False
         with self._database.reading() as connection:
@@ -222,6 +275,7 @@ class Ledger:
             record = tx.load(intent_id)
             ours = record.state == IntentState.SUBMITTING and record.epoch == epoch and tx.now < record.not_after
             account = (record.run_id, record.provider, record.account)
+            ours = ours and not reserving.closed(tx, record.run_id, record.lease_owner)
             return ours and not recovery.recovery_of(tx) and not breakers.obstacle(tx, *account, intent_id=intent_id)
 
     def renew(self, intent_id: str, epoch: int) -> Intent:
@@ -232,7 +286,7 @@ class Ledger:
         return intent
 
     def heartbeat(self, owner: str) -> None:
-        """Extend the leases of the creates that `owner` has under way; due every 15 s."""
+        """Extend the leases of the creates that `owner` has under way, and of the run that it holds; due every 15 s."""
         with self._writing() as tx:
             steps.heartbeat(tx, owner)
 
@@ -432,10 +486,10 @@ class Ledger:
             return reading.cap_states(connection, scope, key)
 
     def committed(self, cap: Cap) -> Money:
-        """What counts against `cap` now, in its unit; today's and this month's bucket for `day` and `month`."""
+        """What counts against `cap` now, in its unit; today's or this month's bucket for `day`, `auto` and `month`."""
         with self._database.reading() as connection:
             today = moment(self._database.now(connection)).date().isoformat()
-            key = {"day": today, "month": today[:7]}.get(cap.scope, cap.key)
+            key = {"day": today, "month": today[:7], "auto": today}.get(cap.scope, cap.key)
             states = reading.cap_states(connection, cap.scope, key)
         found = [state.committed for state in states if state.committed.unit == cap.limit.unit]
         return found[0] if found else Money(0, cap.limit.unit)
@@ -487,3 +541,10 @@ class Ledger:
         """Every intent as its facts alone tell it (I6)."""
         with self._database.reading() as connection:
             return audit.replay(connection)
+
+
+def _approve(tx: Transaction, approval: Approval) -> None:
+    facts = {"approval_id": approval.approval_id, "board": approval.board, "digest": approval.digest}
+    facts |= {"approved_by": approval.by, "reason": approval.reason, "caps": reserving.amounts_text(approval.caps)}
+    if tx.run(_APPROVE, {**facts, "shown": approval.shown, "now": tx.now}):
+        tx.event("", "approved", facts)

@@ -43,6 +43,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, prefect_api: str) -> Iterat
             "PREFECT_HOME": str(folder / "prefect"),
             "RUSHES_INBOX": str(inbox),
             "SHORTAPI_BASE_URL": sandbox.shortapi_url,
+            "RUSHES_AUTO_CAP": "40",
             "SHORTAPI_KEY": CANARY,
             "RUSHES_ALLOW_PRIVATE_URLS": "1",
             "RUSHES_POLL_SECONDS": "0.3",

@@ -44,6 +44,7 @@ def test_F74_F75_two_workers_on_one_board_are_killed_and_it_costs_its_plan(
                 "RUSHES_LEDGER": postgres_cluster.fresh(),
                 "RUSHES_CALLBACK_URL": f"http://127.0.0.1:{callbacks}",
                 "SHORTAPI_BASE_URL": sandbox.shortapi_url,
+                "RUSHES_AUTO_CAP": "40",
                 "SHORTAPI_KEY": "sandbox",
                 "SHORTAPI_MAX_IN_FLIGHT": "2",
                 "RUSHES_ALLOW_PRIVATE_URLS": "1",

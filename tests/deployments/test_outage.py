@@ -80,6 +80,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
             "PREFECT_HOME": str(tmp_path / "prefect"),
             "RUSHES_INBOX": str(tmp_path / "inbox"),
             "SHORTAPI_BASE_URL": sandbox.shortapi_url,
+            "RUSHES_AUTO_CAP": "40",
             "SHORTAPI_KEY": "sandbox",
             "RUSHES_ALLOW_PRIVATE_URLS": "1",
             "RUSHES_POLL_SECONDS": "0.3",

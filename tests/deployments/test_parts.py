@@ -81,6 +81,7 @@ def house(tmp_path: Path, pool: Rest, postgres_cluster: Cluster, request: pytest
             "PREFECT_HOME": str(tmp_path / "prefect-client"),
             "RUSHES_LEDGER": postgres_cluster.fresh(),
             "RUSHES_PART_SHOTS": "4",
+            "RUSHES_AUTO_CAP": "20",
             "SHORTAPI_BASE_URL": sandbox.shortapi_url,
             "SHORTAPI_KEY": "sandbox",
             "SHORTAPI_MAX_IN_FLIGHT": str(SHOTS),
@@ -117,7 +118,7 @@ def test_F80_a_large_board_is_approved_once_and_its_parts_share_the_lower_cap(ho
     rows = report["shots"]
     assert [one["shot"] for one in rows] == [f"SH{number:02d}0" for number in range(1, SHOTS + 1)]
     assert Counter((one["action"], one["state"]) for one in rows) == {("create", "stored"): 6, ("skip", "refused"): 6}
-    assert all("the run cap" in one["note"] for one in rows if one["state"] == "refused")
+    assert all("the cap of this approval" in one["note"] for one in rows if one["state"] == "refused")
 
 
 @pytest.mark.parametrize("house", [0.5], indirect=True)

@@ -10,7 +10,7 @@ from deployments.sandbox import Sandbox
 from flows.plan import Ask, make_plan
 from flows.shooting import PlainSteps, shoot
 from tasks.gate import Approval, Wish, gate
-from tasks.ledger import Intent, IntentState
+from tasks.ledger import Cap, Intent, IntentState
 from tasks.production import Production, Watcher
 from tasks.shoot import Run, submission_of
 from tasks.submit import submit_shot
@@ -21,7 +21,7 @@ async def _submit_all(production: Production, board: Path, run_id: str) -> list[
     plan = await make_plan(production, Ask(str(board)))
     approval = gate(plan, production.ledger, Wish(yes=True))
     assert isinstance(approval, Approval)
-    run = Run(run_id, "test", plan.board, approval, plan.caps)
+    run = Run(run_id, "test", plan.board, (*(Cap("run", "", one) for one in approval.caps), *plan.caps))
     production.ledger.begin_run(
         run_id, board=plan.board, spec_sha256="", digest=plan.digest, caps=(), approved_by="person", approval="test"
     )

@@ -15,7 +15,7 @@ from tasks.errors import Refused
 from tasks.estimate import Plan, part_of
 from tasks.exits import ExitCode
 from tasks.gate import Approval, Wish, gate
-from tasks.ledger import IntentState
+from tasks.ledger import Cap, IntentState
 from tasks.outcome import Outcome
 from tasks.production import Production
 from tests.fixtures.command import ROOT
@@ -78,7 +78,7 @@ async def test_a_part_is_planned_anew_to_the_digest_that_was_approved(tmp_path: 
         await here.render(here.board(shots=2))
         async with here.open() as production:
             plan, approval, ask, loaded = await approved(production, here.board(shots=4), retakes={"SH020": "too dark"})
-            run = begin(production, plan, approval, production.clock.now(), caps_kept=True)
+            run = begin(production, plan, approval, production.clock.now())
             picture = (here.folder / STILL).read_bytes()
             for number, part in enumerate(cut(plan, 2), 1):
                 order_part(production.ledger, run.run_id, part, (number, 2), ask, loaded)
@@ -89,7 +89,7 @@ async def test_a_part_is_planned_anew_to_the_digest_that_was_approved(tmp_path: 
                 changed = await make_plan(production, order.ask, loaded=order.loaded)
                 assert part_of(changed, changed.shots).digest != part.digest
                 (here.folder / STILL).write_bytes(picture)
-            assert order.run.approval.caps == approval.caps
+            assert order.run.caps == plan.caps
 
 
 async def test_without_an_order_of_a_run_under_way_nothing_is_made(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ async def test_without_an_order_of_a_run_under_way_nothing_is_made(tmp_path: Pat
     with till(tmp_path) as here:
         async with here.open() as production:
             plan, approval, ask, loaded = await approved(production, here.board(shots=2))
-            run = begin(production, plan, approval, production.clock.now(), caps_kept=True)
+            run = begin(production, plan, approval, production.clock.now())
             part, other = cut(plan, 1)
             order_part(production.ledger, run.run_id, part, (1, 2), ask, loaded)
             for run_id, digest in (("run-1", part.digest), (run.run_id, other.digest)):
@@ -109,21 +109,20 @@ async def test_without_an_order_of_a_run_under_way_nothing_is_made(tmp_path: Pat
 
 
 async def test_F80_parts_share_the_cap_of_their_run_whatever_they_bring(tmp_path: Path) -> None:
-    """A cap for one shot, kept with the run: a second part that claims a higher one is refused all the same."""
+    """A cap for one shot, approved once: what is left of it is all that any part may spend, whatever caps it brings."""
     with till(tmp_path) as here:
         async with here.open() as production:
             plan, approval, ask, loaded = await approved(production, here.board(shots=2))
             lower = replace(approval, caps=(Money.of("0.50"),))
-            run = begin(production, plan, lower, production.clock.now(), caps_kept=True)
+            run = begin(production, plan, lower, production.clock.now())
             outcomes = []
             for number, part in enumerate(cut(plan, 1), 1):
                 order_part(production.ledger, run.run_id, part, (number, 2), ask, loaded)
                 order = ordered(production.ledger, run.run_id, part.digest)
-                assert order.run.approval.caps == lower.caps
-                greedy = replace(order.run, approval=approval)
+                greedy = replace(order.run, caps=(Cap("approval", "", Money.of(40)),))
                 outcomes += await make_shots(production, greedy, part.shots, PlainSteps())
         assert [one.state for one in outcomes] == ["stored", "refused"]
-        assert "the run cap" in outcomes[1].note
+        assert "the cap of this approval is 0.50 USD: 0.429 USD committed" in outcomes[1].note
         assert len(here.truth.jobs) == 1
 
 
@@ -132,7 +131,7 @@ async def test_what_a_part_made_is_believed_until_the_ledger_knows_better(tmp_pa
     with till(tmp_path) as here:
         async with here.open() as production:
             plan, approval, _, _ = await approved(production, here.board(shots=2))
-            run = begin(production, plan, approval, production.clock.now(), caps_kept=True)
+            run = begin(production, plan, approval, production.clock.now())
             assert made(production.ledger, run.run_id, plan) is None
             first = (await make_shots(production, run, plan.shots[:1], PlainSteps()))[0]
             refused = Outcome(plan.shots[1], "refused", None, "the run cap is 1.00 USD", ExitCode.REFUSED)

@@ -93,5 +93,6 @@ def test_the_tables_for_statements_are_the_migrated_ones(desk: Desk) -> None:
 def test_every_step_has_a_number_and_a_name() -> None:
     """Steps run in the order of their numbers, and `schema_no` counts them."""
     names = [step.name for step in STEPS]
-    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+    numbers = [int(name[:4]) for name in names]
+    assert numbers == sorted(set(numbers))
     assert all(re.fullmatch(r"[0-9]{4}(-[a-z]+)+", name) for name in names)
