@@ -161,6 +161,7 @@ def works(tmp_path_factory: pytest.TempPathFactory, prefect_api: str) -> Iterato
             "PREFECT_HOME": str(folder / "prefect"),
             "RUSHES_INBOX": str(folder / "inbox"),
             "RUSHES_NOTIFY": "custom-webhook/alerts",
+            "RUSHES_AUTO_CAP": "40",
             "SHORTAPI_BASE_URL": sandbox.shortapi_url,
             "RUSHES_ALLOW_PRIVATE_URLS": "1",
             "RUSHES_POLL_SECONDS": "0.3",
@@ -230,6 +231,24 @@ def test_sigterm_ends_serve_and_its_runs_and_the_next_serve_goes_on_with_them(wo
     assert ended["state"]["message"] == "2 shots stored"
     assert works.bought("TERM") == 2
     assert works.clips("TERM") == ["SH010_TK01.mp4", "SH020_TK01.mp4"]
+
+
+def test_F102_a_lower_cap_holds_when_serve_is_told_to_end_and_started_again(works: Works) -> None:
+    """Approved up to 1.30 of 2.574: the next attempt of the run spends no more, by the provider's account, and says why."""
+    served = works.up()
+    run = works.start(works.spec("LOWER", shots=6), yes=False)
+    asked = works.rest.asks(run)["properties"]["digest"]["default"]
+    works.rest.resume(run, decision="approve up to a lower cap", lower_cap="1.30", digest=asked)
+    works.until_bought("LOWER", 3)
+    assert served.end(120) == 0
+    assert works.rest.run(run)["state"]["type"] == "SCHEDULED"
+    works.sandbox.advance(HOUR)
+    works.up()
+    ended = works.rest.until(run, "Failed", seconds=PATIENCE)
+    assert ended["state"]["message"].startswith("exit code 4")
+    assert [one for one in works.rest.inputs(run) if one.endswith("-schema")] == ["suspended-approval-1-schema"]
+    assert works.bought("LOWER") == 3
+    assert len(works.clips("LOWER")) == 3
 
 
 def test_a_run_that_is_cancelled_in_the_ui_ends_and_its_paid_jobs_are_collected(works: Works) -> None:

@@ -188,3 +188,23 @@ def test_a_part_whose_pictures_changed_buys_nothing_and_its_shots_are_made_as_ap
     states = {one["state"]["name"]: one["state"]["message"] for one in house.parts(run).values()}
     assert "the part has changed" in states["Refused"]
     assert house.bought()
+
+
+@pytest.mark.parametrize("house", [2.0], indirect=True)
+def test_F104_a_cancelled_render_closes_its_order_and_no_part_buys_on(house: House) -> None:
+    """Two jobs at a time, so that much is yet to be bought at the cancel: the part under way and one started by hand buy nothing."""
+    rest, slow = house.rest, {**house.installation.settings, "SHORTAPI_MAX_IN_FLIGHT": "2"}
+    here = Installation(house.installation.folder, slow)
+    with worker(here, limit=2), worker(here, limit=2):
+        run = rest.start("render/render", spec=str(house.spec), yes=True).json()["id"]
+        eventually(lambda: house.sandbox.account().jobs and "2 of 3" in house.parts(run))
+        rest.until(house.parts(run)["2 of 3"]["id"], "Running", seconds=240)
+        rest.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}}).raise_for_status()
+        rest.until(run, "Cancelled", seconds=240)
+        bought = len(house.sandbox.account().jobs)
+        parts = house.parts(run)
+        by_hand = rest.start("part/part", **parts["2 of 3"]["parameters"]).json()["id"]
+        refused = rest.until(by_hand, "Refused", seconds=240)["state"]["message"]
+        rest.until(parts["2 of 3"]["id"], "Failed", "Refused", "Cancelled", "Completed", seconds=240)
+    assert "no render under way has ordered" in refused
+    assert len(house.sandbox.account().jobs) == bought < SHOTS

@@ -56,6 +56,7 @@ class Tally:
     pairs: int = 0
     accepts: int = 0
     failovers: int = 0
+    attempts: int = 0
     points: Counter[str] = field(default_factory=Counter)
     waits: Counter[str] = field(default_factory=Counter)
     wrong: list[tuple[str, str, str]] = field(default_factory=list)
@@ -65,6 +66,7 @@ class Tally:
         self.schedules += 1
         self.accepts += played.accepts
         self.failovers += played.failovers
+        self.attempts += played.attempts
         self.crashes += len(played.crashes)
         self.pairs += len(played.crashes) + len(played.cancels) > 1
         self.points.update(played.crashes)
@@ -73,7 +75,7 @@ class Tally:
 
     def merge(self, other: "Tally") -> None:
         """Add what another process counted."""
-        for name in ("schedules", "crashes", "pairs", "accepts", "failovers"):
+        for name in ("schedules", "crashes", "pairs", "accepts", "failovers", "attempts"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.points += other.points
         self.waits += other.waits

@@ -38,6 +38,13 @@ MUTANTS: tuple[Mutant, ...] = (
         ("cap-for-one",),
     ),
     Mutant(
+        "an approval is one for all its runs",
+        "tasks/ledger/reserving.py",
+        'Cap("approval", "", amount)',
+        'Cap("run", "", amount)',
+        ("approval-for-one",),
+    ),
+    Mutant(
         "doubt is no refusal",
         "tasks/submit.py",
         "if answer.kind is Kind.AMBIGUOUS:",

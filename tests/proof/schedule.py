@@ -67,7 +67,7 @@ class Schedule:
 class Played:
     """What came of a schedule: its lives, what is wrong, the end states.
 
-    `points` and `waits` that a life without an end has passed before the checks.
+    `attempts` are the runs under one approval, `points` and `waits` those that a life without an end has passed before the checks.
     """
 
     schedule: Schedule
@@ -76,6 +76,7 @@ class Played:
     states: list[str] = field(default_factory=list)
     accepts: int = 0
     failovers: int = 0
+    attempts: int = 0
     points: int = 0
     waits: int = 0
 
@@ -115,6 +116,7 @@ def play(schedule: Schedule, folder: Path, *, ledgers: type[Ledger] = Ledger) ->
     if schedule.script.lies and schedule.ends:
         played.wrong = [one for one in played.wrong if one[0] in {"double", "resent", "halted", "leak"}]
     played.accepts = len(stage.oracle.jobs)
+    played.attempts = stage.runs if schedule.script.one_approval else 0
     played.failovers = sum(job.provider != schedule.script.provider for job in stage.oracle.jobs.values())
     shutil.rmtree(root, ignore_errors=True)
     return played
@@ -179,7 +181,8 @@ async def render(stage: Stage, production: Production) -> None:
     stage.runs += 1
     plan = stage.plan(production)
     run_cap = stage.caps(plan.shots[0].quote.money)[0].limit
-    approval = Approval("person" if stage.person else "auto", "the proof", (run_cap,))
+    one = "one" if stage.script.one_approval else ""
+    approval = Approval("person" if stage.person else "auto", "the proof", (run_cap,), one)
     run = begin(production, plan, approval, production.clock.now())
     outcomes = await make_shots(production, run, plan.shots, Steps())
     stage.notes += [f"{one.shot.request.shot}: {one.note}" for one in outcomes if one.note]

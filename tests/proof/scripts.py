@@ -108,6 +108,12 @@ def _budgets() -> Iterator[Script]:
     yield Script("cap-for-one", shots=2, cap=1, ends="any")
     yield Script("cap-for-one-lost", create=("lost:after",), shots=2, cap=1, ends="any")
     yield Script("cap-for-one-refused", create=("invalid",), shots=2, cap=1, ends="any")
+    yield Script("approval-for-one", shots=2, cap=1, ends="any", one_approval=True)
+    yield Script("approval-for-one-in-credits", provider="sjinn", shots=2, cap=1, ends="any", one_approval=True)
+    yield Script("approval-for-two-lost", create=("lost:after",), shots=3, cap=2, ends="any", one_approval=True)
+    yield Script(
+        "approval-for-two-refused", create=("http-503-before", "invalid"), shots=3, cap=2, ends="any", one_approval=True
+    )
 
 
 def _sleepers() -> Iterator[Script]:

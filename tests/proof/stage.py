@@ -147,7 +147,7 @@ class Stage:
         plan = estimate(
             _BOARD, checked, ledger=production.ledger, settings=production.settings, spec=BOARD, spec_sha256=""
         )
-        return replace(plan, caps=self.caps(plan.shots[0].quote.money)[1:])
+        return replace(plan, caps=() if script.one_approval else self.caps(plan.shots[0].quote.money)[1:])
 
     def submission(self, production: Production, request: ShotRequest, run_id: str) -> Submission:
         """The order for one shot, as `tasks.shoot` writes it."""

@@ -115,6 +115,7 @@ def _simulate(table: Table, size: Size) -> None:
         ("simulated crashes", f"{tally.crashes:,}"),
         ("cancelled at", f"{tally.cancels:,} waits, {len(tally.waits)} kinds"),
         ("pairs of ends", f"{tally.pairs:,}"),
+        ("runs under one approval", f"{tally.attempts:,}, each after the end of the one before"),
         ("failovers", f"{tally.failovers:,} shots bought at the second provider"),
     ]
 

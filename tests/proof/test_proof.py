@@ -43,6 +43,14 @@ def test_F77_a_run_or_a_step_cancelled_in_any_wait_leaves_the_invariants_true() 
     assert tally.cancels > 40
 
 
+@pytest.mark.parametrize("script", ["approval-for-one", "approval-for-one-in-credits", "approval-for-two-lost"])
+def test_F102_no_restart_gives_an_approval_a_fresh_cap(script: str) -> None:
+    """Killed at points of the protocol and started again under the same approval, no more is spent than it allows."""
+    tally = explore_one(Work(script, callback=False, stride=9, pairs=2))
+    assert not tally.wrong
+    assert tally.attempts > tally.schedules
+
+
 @pytest.mark.parametrize("script", ["http-429-2", "create-lost-after", "http-503-after"])
 def test_F77_a_cancelled_create_is_submitted_or_in_doubt_and_never_sent_again(script: str) -> None:
     """Cancelled while the request, its refusal or its resend is under way."""

@@ -57,6 +57,7 @@ class Script:
     equals the provider's to the micro. `ends`: the state in which every shot must be at last. `pause`:
     the point at which the process sleeps past its lease, while another one recovers the ledger. `lies`: it
     names another shot's job, which nobody can tell while that one's own answer is lost; then only buying twice is judged.
+    `one_approval`: every life acts under the same approval, and `cap` is what that allows; there is no other limit.
     `also`: who is asked where the first provider refuses, at `rate` USD a credit. `at_once`: jobs that may run side by side.
     """
 
@@ -76,6 +77,7 @@ class Script:
     overbills: bool = False
     pause: str = ""
     lies: bool = False
+    one_approval: bool = False
     also: tuple[str, ...] = ()
     rate: Decimal | None = None
     at_once: int | None = None
