@@ -47,10 +47,11 @@ Digest = Annotated[
     ),
 ]
 Yes = Annotated[
-    bool, Field(
+    bool,
+    Field(
         title="Buy without asking",
         description="Nobody is asked within the operator's RUSHES_AUTO_CAP and the board's auto_approve; above them the run waits.",
-    )
+    ),
 ]
 Retakes = Annotated[
     dict[str, str],
