@@ -17,7 +17,7 @@ from flows.interruption import term_like_ctrl_c
 from specs.errors import SpecError
 from specs.money import Money, MoneyError
 from tasks.errors import RushesError
-from tasks.exits import ExitCode
+from tasks.exits import ExitCode, worst
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -268,13 +268,15 @@ def collect(*, as_json: Json = False) -> int:
     """
     from flows.collect import collect_now
 
-    collected, code = asyncio.run(collect_now())
+    collected, passed, code = asyncio.run(collect_now())
     if as_json:
-        _print_json({"exit_code": int(code), "intents": [one.document() for one in collected]})
+        _print_json({"exit_code": int(code), "intents": [one.document() for one in collected], "passed_caps": passed})
     out = _people(as_json)
     for one in collected:
         out.print(one.line(), markup=False, soft_wrap=True)
-    if not collected:
+    for sentence in passed:
+        out.print(sentence, markup=False, soft_wrap=True)
+    if not collected and not passed:
         out.print("nothing is open")
     return int(code)
 
@@ -285,16 +287,16 @@ def doubts(*, as_json: Json = False) -> int:
 
     Example: rushes doubts
     """
-    from flows.doubts import needs_person, question_json, question_lines, questions_now
+    from flows.doubts import question_json, question_lines, questions_now
     from tasks.settings import Settings
 
     found = questions_now(Settings.load())
     if as_json:
-        _print_json(question_json(found))
+        _print_json(question_json(found.intents, found.passed))
     out = _people(as_json)
-    for line in question_lines(found):
+    for line in question_lines(found.intents, found.passed):
         out.print(line, markup=False, soft_wrap=True)
-    return int(ExitCode.MONEY_NEEDS_A_PERSON if any(map(needs_person, found)) else ExitCode.OK)
+    return int(ExitCode.MONEY_NEEDS_A_PERSON if found.need_a_person else ExitCode.OK)
 
 
 @app.command
@@ -376,7 +378,8 @@ def doctor(
     out = _people(as_json)
     for finding in findings:
         out.print(finding.line(), markup=False, soft_wrap=True)
-    return int(ExitCode.SET_UP if any(finding.problem for finding in findings) else ExitCode.OK)
+    problems = [finding for finding in findings if finding.problem]
+    return int(worst(ExitCode.MONEY_NEEDS_A_PERSON if one.money else ExitCode.SET_UP for one in problems))
 
 
 Passed = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]

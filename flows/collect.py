@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.errors import RushesError
-from tasks.exits import ExitCode
+from tasks.exits import ExitCode, worst
+from tasks.gate import CONFIRM
 from tasks.hints import follow
 from tasks.ledger import Intent, IntentState, LedgerUnavailable
 from tasks.outcome import owed, words_of
-from tasks.production import Production
+from tasks.production import Production, standing_caps
 from tasks.providers.interface import Snapshot, State
 from tasks.settings import Settings
 from tasks.shoot import owner
@@ -127,8 +128,10 @@ def exit_code(collected: Sequence[Collected]) -> ExitCode:
     return ExitCode.MONEY_NEEDS_A_PERSON if open_still else ExitCode.OK
 
 
-async def collect_now() -> tuple[list[Collected], ExitCode]:
-    """Collect with the settings of this installation."""
-    async with Production.open(Settings.load()) as production:
+async def collect_now() -> tuple[list[Collected], list[str], ExitCode]:
+    """Collect with the settings of this installation; with sentences about caps that bills have passed."""
+    settings = Settings.load()
+    async with Production.open(settings) as production:
         collected = await collect(production, owner())
-    return collected, exit_code(collected)
+        passed = [f"{cap}; {CONFIRM}" for cap in production.ledger.passed_caps(standing_caps(settings))]
+    return collected, passed, worst([exit_code(collected), *([ExitCode.MONEY_NEEDS_A_PERSON] if passed else [])])

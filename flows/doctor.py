@@ -9,8 +9,9 @@ from typing import Any
 
 from flows.prefect_reach import unguarded
 from tasks.errors import Refused, RushesError, SetupProblem, Transient
+from tasks.gate import CONFIRM
 from tasks.ledger import Ledger
-from tasks.production import Production, open_ledger
+from tasks.production import Production, open_ledger, standing_caps
 from tasks.providers import PROVIDERS
 from tasks.providers.interface import Request
 from tasks.settings import Settings, prefect_credentials, prefect_password, prefect_used
@@ -25,13 +26,17 @@ CLOCK_SKEW = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; `problem` is empty where it is fine, or `unset` and can be done without."""
+    """One thing that was looked at; `problem` is empty where it is fine, or `unset` and can be done without.
+
+    `money`: a person must settle it, and nothing has to be set up.
+    """
 
     subject: str
     state: str
     problem: str = ""
     cure: str = ""
     unset: bool = False
+    money: bool = False
 
     def line(self) -> str:
         """As people read it."""
@@ -78,6 +83,10 @@ async def examine() -> list[Finding]:
     found = [Finding("home", str(settings.home)), ledger, store, _unapproved(settings), _callback(settings)]
     if not ledger.problem and not store.problem:
         async with Production.open(settings) as production:
+            found += [
+                Finding("caps", "", str(passed), CONFIRM, money=True)
+                for passed in production.ledger.passed_caps(standing_caps(settings))
+            ]
             found += [one async for one in _providers(production)]
             found.append(await _prefect(production))
     return found

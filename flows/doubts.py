@@ -7,14 +7,15 @@ from typing import Any
 
 from specs.money import Money
 from tasks.errors import Refused, SetupProblem
-from tasks.ledger import Intent, IntentState, Ledger
-from tasks.production import Production, open_ledger
+from tasks.ledger import Cap, Intent, IntentState, Ledger, PassedCap
+from tasks.production import Production, open_ledger, standing_caps
 from tasks.settings import Settings
 from tasks.shoot import owner
 from tasks.submit import confirms
 
 __all__ = [
     "Decision",
+    "Questions",
     "needs_person",
     "open_questions",
     "question_json",
@@ -64,11 +65,29 @@ class Decision:
             raise Refused(f"say {ONE_OF}")
 
 
-def open_questions(ledger: Ledger) -> list[Intent]:
-    """Outcomes that are unknown, bills far above their quotes, and failures of which nobody knows whether they were billed."""
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What is open: intents about which something is asked, and the caps that bills of some of them have passed."""
+
+    intents: list[Intent]
+    passed: list[PassedCap]
+
+    @property
+    def need_a_person(self) -> bool:
+        """Whether one of them waits for a person."""
+        return bool(self.passed) or any(map(needs_person, self.intents))
+
+
+def open_questions(ledger: Ledger, caps: Sequence[Cap] = ()) -> Questions:
+    """Outcomes that are unknown, bills that no person has confirmed, and failures that may have been billed.
+
+    A bill is asked about where it is far above its quote, or where it has carried a cap past its limit.
+    """
     failed = ledger.intents(states={IntentState.FAILED_UNSETTLED})
-    asked = [*ledger.doubts(), *ledger.unconfirmed_bills(), *failed]
-    return list({intent.intent_id: intent for intent in asked}.values())
+    passed = ledger.passed_caps(caps)
+    bills = [intent for cap in passed for intent in cap.intents]
+    asked = [*ledger.doubts(), *ledger.unconfirmed_bills(), *bills, *failed]
+    return Questions(list({intent.intent_id: intent for intent in asked}.values()), passed)
 
 
 def needs_person(intent: Intent) -> bool:
@@ -76,7 +95,7 @@ def needs_person(intent: Intent) -> bool:
     return intent.state is not IntentState.FAILED_UNSETTLED
 
 
-def question_json(intents: Sequence[Intent]) -> list[dict[str, Any]]:
+def question_json(intents: Sequence[Intent], passed: Sequence[PassedCap] = ()) -> list[dict[str, Any]]:
     """What `doubts --json` prints: the intents with the money at stake."""
     return [
         {
@@ -91,29 +110,30 @@ def question_json(intents: Sequence[Intent]) -> list[dict[str, Any]]:
             "billed": intent.billed.text if intent.billed else None,
             "unit": intent.quote.unit,
             "job_id": intent.job_id,
-            "reason": _why(intent),
+            "reason": _why(intent, passed),
             "since": intent.updated_at.isoformat(),
         }
         for intent in intents
     ]
 
 
-def question_lines(intents: Sequence[Intent]) -> Iterator[str]:
+def question_lines(intents: Sequence[Intent], passed: Sequence[PassedCap] = ()) -> Iterator[str]:
     """What people read: each intent, the money at stake, why, and what can be said of it."""
-    yield from map(_line, intents)
+    yield from (_line(intent, passed) for intent in intents)
+    yield from (f"{cap}; confirm each bill, or raise the cap" for cap in passed)
     if any(intent.state is IntentState.IN_DOUBT for intent in intents):
         yield "Look at the provider's own list of jobs, then: rushes resolve INTENT --job-id ID | --absent | --write-off"
     if any(intent.state is not IntentState.IN_DOUBT for intent in intents):
         yield "Look up what the provider's own account says of the job, then: rushes resolve INTENT --billed AMOUNT"
     if not intents:
         yield "no doubts"
-    elif not any(map(needs_person, intents)):
+    elif not passed and not any(map(needs_person, intents)):
         yield "none of these needs a person: they settle by themselves"
 
 
-def _line(intent: Intent) -> str:
+def _line(intent: Intent, passed: Sequence[PassedCap]) -> str:
     what = f"{intent.board} {intent.shot} TK{intent.take:02d}"
-    return f"{intent.intent_id}  {what}  {intent.state}  {at_stake(intent)}: {_why(intent)}"
+    return f"{intent.intent_id}  {what}  {intent.state}  {at_stake(intent)}: {_why(intent, passed)}"
 
 
 def at_stake(intent: Intent) -> str:
@@ -123,22 +143,27 @@ def at_stake(intent: Intent) -> str:
     return f"{intent.billed} billed by {intent.provider} for a quote of {intent.quote}"
 
 
-def _why(intent: Intent) -> str:
+def _why(intent: Intent, passed: Sequence[PassedCap] = ()) -> str:
+    caps = [f"the {cap.scope} cap of {cap.limit}" for cap in passed if intent in cap.intents]
     match intent.state:
         case IntentState.IN_DOUBT:
             return intent.doubt_reason
         case IntentState.FAILED_UNSETTLED:
             return f"{intent.reason or 'failed'}; counted as spent a day after it failed, unless a refund is seen"
+        case _ if caps:
+            return f"{', '.join(caps)} is passed: nobody has confirmed this bill"
+        case _ if intent.twin:
+            return "its job stands at an older intent as well"
         case _:
             return intent.reason or "a bill far above its quote stops buying there until a person confirms it"
 
 
-def questions_now(settings: Settings) -> list[Intent]:
+def questions_now(settings: Settings) -> Questions:
     """Every open question of this installation, a create whose process has died under way among them."""
     ledger = open_ledger(settings)
     try:
         ledger.recover(owner())
-        return open_questions(ledger)
+        return open_questions(ledger, standing_caps(settings))
     finally:
         ledger.close()
 

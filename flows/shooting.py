@@ -89,6 +89,7 @@ def begin(production: Production, plan: Plan, approval: Approval, started: dt.da
     caps = (*plan.caps, *(plan.auto_caps if approval.by == "auto" else ()))
     # The end of the number tells this holder of the run from a part of it that comes to have the same process number.
     run = Run(f"{started:%Y%m%d-%H%M%S}-{number[-6:]}", f"{owner()}:{number[-6:]}", plan.board, caps)
+    ledger.raise_limits(plan.caps)
     recorded = ledger.approve(approval)
     ledger.begin_run(
         run.run_id,

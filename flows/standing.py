@@ -14,7 +14,7 @@ from flows.costs import spend_report
 from flows.prefect_settings import load_settings
 from flows.render import said
 from tasks.ledger import IntentState
-from tasks.production import Production
+from tasks.production import Production, standing_caps
 from tasks.seams import SystemClock
 from tasks.shoot import owner
 from tasks.spend import By
@@ -33,17 +33,21 @@ async def collect() -> Any:
 
 
 async def _collected() -> Any:
-    async with Production.open(await load_settings()) as production:
+    settings = await load_settings()
+    async with Production.open(settings) as production:
         found = await collect_open(production, owner())
+        passed = production.ledger.passed_caps(standing_caps(settings))
     rows = [{name: value or "" for name, value in one.document().items()} for one in found]
     if rows:
         await acreate_table_artifact(rows, key="rushes-collect", description="Open purchases after collecting")
     if any(one.defect for one in found):
         return Failed(message="a defect of Rushes: see the notes of the purchases, and report the run's log", data=None)
     stuck = [one for one in found if one.intent.state in _STUCK]
-    if stuck:
+    if stuck or passed:
+        what = [f"{len(stuck)} purchases"] if stuck else []
+        what += [f"{len(passed)} caps that bills have passed"] if passed else []
         return Failed(
-            name="Needs a person", message=f"{len(stuck)} purchases need a person: see `rushes doubts`", data=None
+            name="Needs a person", message=f"{' and '.join(what)} need a person: see `rushes doubts`", data=None
         )
     return Completed(message=f"{len(found)} open purchases looked at")
 

@@ -18,6 +18,7 @@ from tasks.errors import Refused
 from tasks.ledger import Cap, Intent, IntentState, Ledger
 from tasks.ledger.rows import to_usd
 from tasks.prices import quote as price
+from tasks.production import standing_caps
 from tasks.providers import PROVIDERS
 from tasks.providers.interface import Caps, Quote
 from tasks.settings import Settings
@@ -356,11 +357,7 @@ def _caps(board: Storyboard, settings: Settings) -> tuple[Cap, ...]:
     caps = []
     if board.budget and board.budget.cap:
         caps.append(Cap("board", board.code, board.budget.cap))
-    if settings.day_cap:
-        caps.append(Cap("day", "", settings.day_cap))
-    if settings.month_cap:
-        caps.append(Cap("month", "", settings.month_cap))
-    return tuple(caps)
+    return (*caps, *standing_caps(settings))
 
 
 def _auto_caps(settings: Settings) -> tuple[Cap, ...]:

@@ -12,7 +12,7 @@ from tasks.estimate import Action, Plan, bound, digest_of
 from tasks.ledger import Approval, Cap, Ledger
 from tasks.settings import Settings
 
-__all__ = ["Approval", "NeedsApproval", "Wish", "beyond", "gate", "warned"]
+__all__ = ["CONFIRM", "Approval", "NeedsApproval", "Wish", "beyond", "gate", "warned"]
 
 SHORTEST = 12
 """Digits of a digest that tell it from every other."""
@@ -154,15 +154,23 @@ def _total(plan: Plan, unit: str) -> Decimal | None:
     return None if others else plan.by_unit.get(unit, Money(0, unit)).amount
 
 
+CONFIRM = (
+    "look each bill up in the provider's own account and confirm it with `rushes resolve INTENT --billed AMOUNT`, "
+    "or raise the cap"
+)
+"""What a person does about a cap that bills have passed."""
+
+
 def warned(plan: Plan, ledger: Ledger, settings: Settings) -> Plan:
     """The plan with what a render of it would be refused for, or go on in spite of, before its other warnings."""
     return replace(plan, warnings=(*_money_warnings(plan, ledger, settings), *plan.warnings))
 
 
 def _money_warnings(plan: Plan, ledger: Ledger, settings: Settings) -> tuple[str, ...]:
+    warnings = [f"{passed}; {CONFIRM}" for passed in ledger.passed_caps(plan.caps)]
     if plan.free:
-        return ()
-    warnings = list(_breaker_warnings(plan, ledger, settings))
+        return tuple(warnings)
+    warnings += _breaker_warnings(plan, ledger, settings)
     if told := settings.told_by_file():
         warnings.append(f"the .env of this folder, which holds no key, sets {', '.join(told)}: is it yours?")
     try:

@@ -10,6 +10,7 @@ from tasks.errors import RushesError
 from tasks.estimate import Action, Plan, PlannedShot
 from tasks.exits import ExitCode, worst
 from tasks.failover import refusal_kind
+from tasks.gate import CONFIRM
 from tasks.ledger import LIVE, Intent, IntentState, LedgerUnavailable
 from tasks.production import Production
 from tasks.providers.interface import Kind
@@ -56,7 +57,7 @@ _EXITS: dict[State, ExitCode] = {
 class Outcome:
     """One shot at the end of a run; `exit_code` is what this shot alone would make of the run.
 
-    `overbilled`: its bill is far above its quote, and no person has confirmed it.
+    `overbilled`: its bill is far above its quote or past a cap, and no person has confirmed it.
     """
 
     shot: PlannedShot
@@ -157,13 +158,13 @@ def _held_against_set_up(production: Production, outcomes: Sequence[Outcome], ru
 
 
 def _held_against_bills(outcomes: Sequence[Outcome], unconfirmed: Mapping[str, Intent]) -> Iterator[Outcome]:
-    """A bill far above its quote needs a person even where the take is stored."""
+    """A bill far above its quote, or past a cap, needs a person even where the take is stored."""
     for one in outcomes:
         intent = unconfirmed.get(one.intent.intent_id) if one.intent else None
         if intent is None:
             yield one
             continue
-        billed = f"billed {intent.billed or intent.amount}, quoted {intent.quote}"
+        billed = f"billed {intent.billed or intent.amount or intent.reserved}, quoted {intent.quote}"
         note = "; ".join(filter(None, [one.note, billed]))
         yield replace(one, note=note, exit_code=ExitCode.MONEY_NEEDS_A_PERSON, overbilled=True)
 
@@ -181,7 +182,13 @@ def report_of(
 ) -> RunReport:
     """The run in plain values, from the ledger's facts."""
     outcomes = [_by_facts(production, one, run_id) for one in outcomes]
-    unconfirmed = {intent.intent_id: intent for intent in production.ledger.unconfirmed_bills()}
+    passed = [
+        cap
+        for cap in production.ledger.passed_caps(plan.caps)
+        if any(intent.board == plan.board for intent in cap.intents)
+    ]
+    bills = [*production.ledger.unconfirmed_bills(), *(intent for cap in passed for intent in cap.intents)]
+    unconfirmed = {intent.intent_id: intent for intent in bills}
     outcomes = list(_held_against_set_up(production, [*_held_against_bills(outcomes, unconfirmed)], run_id))
     rows = tuple(_row(production, plan, one, run_id) for one in outcomes)
     return RunReport(
@@ -189,7 +196,9 @@ def report_of(
         board=plan.board,
         title=plan.title,
         digest=plan.digest,
-        exit_code=int(worst(one.exit_code for one in outcomes)),
+        exit_code=int(
+            worst([*(one.exit_code for one in outcomes), *([ExitCode.MONEY_NEEDS_A_PERSON] if passed else [])])
+        ),
         started_at=started_at,
         finished_at=production.clock.now(),
         rows=rows,
@@ -197,6 +206,7 @@ def report_of(
         store_uri=production.store.uri(""),
         providers=tuple(dict.fromkeys(one.shot.provider for one in outcomes)),
         warnings=plan.warnings,
+        passed_caps=tuple(f"{cap}; {CONFIRM}" for cap in passed),
         rehearsal=any(
             one.shot.caps.paid and on_loopback(production.account(one.shot.provider).base_url) for one in outcomes
         ),

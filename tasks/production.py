@@ -8,7 +8,7 @@ from typing import Self
 
 from tasks.errors import SetupProblem
 from tasks.http import Wire
-from tasks.ledger import Ledger
+from tasks.ledger import Cap, Ledger
 from tasks.netguard import AddressRules
 from tasks.providers import PROVIDERS
 from tasks.providers.interface import Provider
@@ -18,7 +18,7 @@ from tasks.settings import Account, Settings, on_loopback
 from tasks.still_server import StillServer
 from tasks.storage import Store
 
-__all__ = ["Deadlines", "Production", "Watcher", "open_ledger"]
+__all__ = ["Deadlines", "Production", "Watcher", "open_ledger", "standing_caps"]
 
 
 class Watcher:
@@ -54,6 +54,12 @@ class Deadlines:
     create: float = 25.0
     poll: float = 30.0
     stall: float = 30.0
+
+
+def standing_caps(settings: Settings) -> tuple[Cap, ...]:
+    """The caps that hold for every run of this installation."""
+    limits = {"day": settings.day_cap, "month": settings.month_cap}
+    return tuple(Cap(scope, "", limit) for scope, limit in limits.items() if limit)  # type: ignore[arg-type]
 
 
 def open_ledger(settings: Settings, *, clock: Clock | None = None, rng: Rng | None = None) -> Ledger:

@@ -151,7 +151,7 @@ def costs_json(report: RunReport) -> bytes:
         "finished_at": iso(report.finished_at),
         "totals": _totals_json(report.totals) | {"by_unit": by_unit, "unconverted": list(report.totals.unconverted)},
         "shots": [_cells(row) for row in report.rows],
-        "warnings": [without_secrets(warning) for warning in report.warnings],
+        "warnings": [without_secrets(warning) for warning in report.notices],
     }
     return (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
 
@@ -193,6 +193,7 @@ def result_json(report: RunReport) -> dict[str, Any]:
         "exit_code": report.exit_code,
         "run_uri": without_secrets(report.run_uri),
         "totals": _totals_json(report.totals),
+        **({"passed_caps": list(report.passed_caps)} if report.passed_caps else {}),
         "shots": [{"id": row.shot} | {name: _cells(row)[name] for name in shared} for row in report.rows],
     }
 
@@ -220,5 +221,5 @@ def summary_markdown(report: RunReport) -> str:
         words = (row.shot, f"{row.take:02d}", row.provider, row.state.replace("_", " "), row.action)
         cells = (*words, str(row.quoted or ""), str(row.billed or ""), row.note)
         lines.append("| " + " | ".join(map(_plain, cells)) + " |")
-    lines += ["", *(f"- {_plain(warning)}" for warning in report.warnings)]
+    lines += ["", *(f"- {_plain(warning)}" for warning in report.notices)]
     return "\n".join(lines).rstrip() + "\n"

@@ -132,7 +132,10 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """A run, at whatever level of completion, ready to be written down. `store_uri` is the root of everything delivered."""
+    """A run, at whatever level of completion, ready to be written down. `store_uri` is the root of everything delivered.
+
+    `passed_caps` are sentences about caps that bills have passed and that no person has settled yet.
+    """
 
     run_id: str
     board: str
@@ -147,6 +150,12 @@ class RunReport:
     providers: tuple[str, ...] = ()
     rehearsal: bool = False
     warnings: tuple[str, ...] = ()
+    passed_caps: tuple[str, ...] = ()
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is said beside the shots, money first."""
+        return tuple(dict.fromkeys((*self.passed_caps, *self.warnings)))
 
     @property
     def run_uri(self) -> str:

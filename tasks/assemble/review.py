@@ -116,7 +116,7 @@ def make_review(report: RunReport, out: Path, *, files: Sequence[str] = (), embe
         files=[_Fact(_FILES[name], name, name) for name in _FILES if name in files],
         tiles=list(_tiles(report)),
         open=[shot for shot in shots if shot.open],
-        warnings=[without_secrets(warning) for warning in report.warnings],
+        warnings=[without_secrets(warning) for warning in report.notices],
         shots=shots,
         preload="metadata" if embed else "none",
         **_charts(report, shots),

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from specs.money import Money
 from tasks.ledger import books, schema
 from tasks.ledger.database import Prepared, rows_of
+from tasks.ledger.reading import FORCED
 from tasks.ledger.record import COLUMNS, Record
 from tasks.ledger.rows import IntentState, Replayed
 
@@ -33,14 +34,7 @@ _ENTRIES = Prepared(sa.select(_money.c.intent_id, _money.c.kind, _money.c.micros
 _ROWS = Prepared(sa.select(*(_intent.c[name] for name in COLUMNS)).order_by(_intent.c.seq))
 _CLIPS = Prepared(sa.select(schema.artifact.c.intent_id))
 _CAPS = Prepared(sa.select(_cap))
-_FORCED = Prepared(
-    sa.select(_money.c.intent_id, _money.c.micros).where(
-        sa.or_(
-            sa.and_(_money.c.kind == sa.literal_column("'ADJUST'"), _money.c.micros > sa.literal_column("0")),
-            sa.and_(_money.c.kind == sa.literal_column("'RESERVE'"), _money.c.evidence != sa.literal_column("''")),
-        )
-    )
-)
+_FORCED = Prepared(sa.select(_money.c.intent_id, _money.c.micros).where(FORCED))
 _LOWERED = Prepared(sa.select(_event.c.payload).where(_event.c.kind == sa.literal_column("'cap-lowered'")))
 
 

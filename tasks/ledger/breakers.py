@@ -47,11 +47,11 @@ CONFIRMED = sa.exists().where(
     _event.c.actor != sa.literal_column("'machine'"),
     ~sa.exists().where(
         _later.c.intent_id == _event.c.intent_id,
-        _later.c.kind == sa.literal_column(f"'{AMOUNT}'"),
+        _later.c.kind.in_([sa.literal_column(f"'{kind}'") for kind in (AMOUNT, "late-acceptance", "late-success")]),
         _later.c.seq > _event.c.seq,
     ),
 )
-"""Rows whose bill a person has settled, and for which the provider has named no other since."""
+"""Rows whose bill a person has settled, and of which the provider has said nothing new since."""
 UNCONFIRMED = sa.and_(
     sa.or_(
         *(

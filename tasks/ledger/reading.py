@@ -11,12 +11,12 @@ from sqlalchemy.engine import Connection
 
 from specs.money import USD, Money
 from tasks.errors import Refused
-from tasks.ledger import schema
+from tasks.ledger import books, schema
 from tasks.ledger.breakers import CONFIRMED, UNCONFIRMED
 from tasks.ledger.database import Prepared, moment, rows_of
 from tasks.ledger.record import COLUMNS, Record
 from tasks.ledger.reserving import IS_LIVE, amounts_from, caps_from, holder
-from tasks.ledger.rows import Approval, Breaker, CapState, Event, Intent, Run, Totals, usd_micros
+from tasks.ledger.rows import Approval, Breaker, Cap, CapState, Event, Intent, PassedCap, Run, Totals, usd_micros
 from tasks.ledger.transaction import WITH_ARTIFACT
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "live_for_shot",
     "money_entries",
     "newest_event",
+    "passed_caps",
     "run_of",
     "takes",
     "totals",
@@ -87,6 +88,21 @@ _UNCONFIRMED = Prepared(
     WITH_ARTIFACT.where(sa.or_(UNCONFIRMED, sa.and_(_intent.c.twin == sa.literal_column("1"), ~CONFIRMED))).order_by(
         _intent.c.seq
     )
+)
+FORCED = sa.or_(
+    sa.and_(schema.money.c.kind == sa.literal_column("'ADJUST'"), schema.money.c.micros > sa.literal_column("0")),
+    sa.and_(schema.money.c.kind == sa.literal_column("'RESERVE'"), schema.money.c.evidence != sa.literal_column("''")),
+)
+"""Entries that no cap was asked about: bills above the quote, jobs that came to light late."""
+_FORCED_BILLS = Prepared(
+    WITH_ARTIFACT.where(
+        _intent.c.intent_id.in_(sa.select(schema.money.c.intent_id).where(FORCED)), ~CONFIRMED
+    ).order_by(_intent.c.seq)
+)
+_OVER = Prepared(
+    sa.select(_cap)
+    .where(_cap.c.committed_micros > _cap.c.limit_micros)
+    .order_by(_cap.c.scope, _cap.c.scope_key, _cap.c.unit)
 )
 _BREAKERS = Prepared(
     sa.select(schema.breaker)
@@ -177,6 +193,33 @@ def intents(connection: Connection, **filters: object) -> list[Intent]:
 def unconfirmed_bills(connection: Connection) -> list[Intent]:
     """Rows that were billed far above their quote, or for another row's job, and that no person has settled, oldest first."""
     return [_public(row) for row in rows_of(connection, _UNCONFIRMED, {})]
+
+
+def passed_caps(connection: Connection, caps: Sequence[Cap] = ()) -> list[PassedCap]:
+    """Caps of any scope that bills have passed, while one of these bills is unconfirmed.
+
+    `caps` are those in force now: one that was raised above what is committed ends it. A limit that was only lowered
+    under what is committed is passed by no bill (F80).
+    """
+    over: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for scope, key, unit, limit, committed in rows_of(connection, _OVER, {}):
+        now = [
+            cap.limit.micros for cap in caps if (cap.scope, cap.limit.unit) == (scope, unit) and cap.key in {"", key}
+        ]
+        if committed > max([limit, *now]):
+            over[scope, key, unit] = limit, committed
+    if not over:
+        return []
+    bills: dict[tuple[str, str, str], list[Intent]] = {place: [] for place in over}
+    for row in rows_of(connection, _FORCED_BILLS, {}):
+        record = Record(*row[: len(COLUMNS)])
+        for one in books.buckets(record) if record.booked else ():
+            bills.get((one["scope"], one["scope_key"], one["unit"]), []).append(_public(row))
+    return [
+        PassedCap(scope, key, Money(limit, unit), Money(committed, unit), tuple(bills[scope, key, unit]))
+        for (scope, key, unit), (limit, committed) in over.items()
+        if bills[scope, key, unit]
+    ]
 
 
 def run_of(connection: Connection, run_id: str) -> Run | None:

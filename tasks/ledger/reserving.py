@@ -39,6 +39,7 @@ __all__ = [
     "caps_text",
     "closed",
     "holder",
+    "raise_limits",
     "reserve",
 ]
 
@@ -83,6 +84,7 @@ _CAP = Prepared(
 _LIMIT = Prepared(
     sa.text("UPDATE cap SET limit_micros = :limit WHERE scope = :scope AND scope_key = :scope_key AND unit = :unit")
 )
+_OVER = Prepared(sa.text("SELECT scope, scope_key, unit, limit_micros FROM cap WHERE committed_micros > limit_micros"))
 _COMMIT = Prepared(
     sa.text(
         "UPDATE cap SET committed_micros = committed_micros + :micros"
@@ -373,6 +375,19 @@ def _note_limit(tx: Transaction, bucket: dict[str, str], limit: int) -> None:
         if before is not None:
             kind = "cap-raised" if limit > before else "cap-lowered"
             tx.event("", kind, {**bucket, "from": before, "to": limit})
+
+
+def raise_limits(tx: Transaction, caps: Sequence[Cap]) -> None:
+    """Note the caps in force now where they are above the limit of a bucket that is full to more than its brim."""
+    for row in tx.rows(_OVER):
+        bucket = {"scope": row[0], "scope_key": row[1], "unit": row[2]}
+        here = [
+            cap.limit.micros
+            for cap in caps
+            if (cap.scope, cap.limit.unit) == (row[0], row[2]) and cap.key in {"", row[1]}
+        ]
+        if here and max(here) > row[3]:
+            _note_limit(tx, bucket, max(here))
 
 
 def _refused(tx: Transaction, bucket: dict[str, str], limit: Money, wanted: Money) -> BudgetRefused:

@@ -25,6 +25,7 @@ __all__ = [
     "Intent",
     "IntentState",
     "Order",
+    "PassedCap",
     "Recovery",
     "Replayed",
     "Reservation",
@@ -318,6 +319,34 @@ class CapState:
     key: str
     limit: Money | None
     committed: Money
+
+
+@dataclass(frozen=True, slots=True)
+class PassedCap:
+    """A cap that bills have carried past its limit, and the intents whose bills no person has confirmed yet."""
+
+    scope: str
+    key: str
+    limit: Money
+    committed: Money
+    intents: tuple[Intent, ...]
+
+    def __str__(self) -> str:
+        over, bills = self.committed - self.limit, ", ".join(map(_bill, self.intents[:BILLS_NAMED]))
+        more = len(self.intents) - BILLS_NAMED
+        return (
+            f"the {self.scope} cap of {self.key} is {self.limit} and {self.committed} are booked, {over} over: {bills}"
+            + (f" and {more} more" if more > 0 else "")
+        )
+
+
+BILLS_NAMED = 10
+
+
+def _bill(intent: Intent) -> str:
+    told = intent.billed if intent.billed is not None else intent.reserved + intent.settled
+    word = "billed" if intent.billed is not None else "booked"
+    return f"{intent.shot} TK{intent.take:02d} ({intent.intent_id}, {word} {told}, quoted {intent.quote})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from tasks.ledger.rows import (
     Intent,
     IntentState,
     Order,
+    PassedCap,
     Recovery,
     Replayed,
     Reservation,
@@ -484,6 +485,16 @@ class Ledger:
         """Buckets with their limits and what is committed."""
         with self._database.reading() as connection:
             return reading.cap_states(connection, scope, key)
+
+    def passed_caps(self, caps: Sequence[Cap] = ()) -> list[PassedCap]:
+        """Caps that bills have passed, until a person has confirmed these or raised the cap; `caps` are those in force now."""
+        with self._database.reading() as connection:
+            return reading.passed_caps(connection, caps)
+
+    def raise_limits(self, caps: Sequence[Cap]) -> None:
+        """Record caps that a person has raised since a bill passed them."""
+        with self._writing() as tx:
+            reserving.raise_limits(tx, caps)
 
     def committed(self, cap: Cap) -> Money:
         """What counts against `cap` now, in its unit; today's or this month's bucket for `day`, `auto` and `month`."""

@@ -100,7 +100,8 @@ def _agree(report: RunReport, intent: Intent, account: Account) -> None:
 
 
 def _overbilled(intent: Intent) -> bool:
-    return intent.billed is not None and intent.billed.micros * 4 > intent.quote.micros * 5
+    """Whatever is billed above the plan passes the cap that was approved for the run (F92)."""
+    return intent.billed is not None and intent.quote < intent.billed
 
 
 @pytest.mark.parametrize("provider", ["shortapi", "sjinn"])

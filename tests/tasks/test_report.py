@@ -166,6 +166,8 @@ def test_render_json_has_exactly_the_promised_keys() -> None:
     document = json.loads(json.dumps(result_json(report(row()))))
 
     assert list(document) == ["run_id", "board", "digest", "exit_code", "run_uri", "totals", "shots"]
+    told = result_json(report(row(), passed_caps=("the day cap is passed",)))
+    assert told["passed_caps"] == ["the day cap is passed"], "only where there is something to tell"
     assert document["run_uri"] == "s3://dailies/LIFTOFF/runs/01JNR0000000000000000000AA"
     assert document["totals"] == {
         "quoted_usd": "0.42",
