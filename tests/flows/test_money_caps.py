@@ -52,5 +52,5 @@ async def test_F92_a_cap_that_is_raised_ends_it(tmp_path: Path) -> None:
         await raised.render(higher)
         with raised.ledger() as ledger:
             left = [cap.scope for cap in ledger.passed_caps()]
-    assert (run["billed"], scopes) == ("0.43329", {"board", "day", "run"})
-    assert left == ["run"], "what was approved for that run can only be confirmed"
+    assert (run["billed"], scopes) == ("0.43329", {"board", "day", "approval"})
+    assert left == ["approval"], "a bill above what was approved can only be confirmed"

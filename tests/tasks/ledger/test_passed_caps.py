@@ -76,7 +76,7 @@ def test_F92_a_raised_cap_ends_it(desk: Desk) -> None:
     assert len(ledger.passed_caps()) == 1
     ledger.raise_limits(raised)
     assert ledger.passed_caps() == []
-    assert [event.kind for event in ledger.events("")] == ["run-begun", "cap-raised"]
+    assert [event.kind for event in ledger.events("") if event.kind.startswith("cap-")] == ["cap-raised"]
 
 
 def test_F92_a_day_cap_that_is_raised_ends_what_passed_it_yesterday(desk: Desk) -> None:
