@@ -23,6 +23,8 @@ SWEEP_AT = "0 2 * * *"
 REPORT_AT = "0 6 * * 1"
 RENDERS_AT_ONCE = 8
 PARTS_AT_ONCE = 100
+COLLECTS_AT_ONCE = 4
+"""A slow download keeps nothing else from being collected: each purchase is claimed by the run that asks after it."""
 
 
 async def deployments(*, collect_every: timedelta = COLLECT_EVERY) -> Sequence[RunnerDeployment]:
@@ -46,7 +48,7 @@ async def deployments(*, collect_every: timedelta = COLLECT_EVERY) -> Sequence[R
             collect,
             "Pick up paid results that are late, held or in doubt. Buys nothing.",
             tags=("rushes", "unattended"),
-            at_once=1,
+            at_once=COLLECTS_AT_ONCE,
             schedule=Interval(collect_every),
             strategy=ConcurrencyLimitStrategy.CANCEL_NEW,
         ),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,43 +12,49 @@ from tasks.exits import ExitCode, worst
 from tasks.gate import CONFIRM
 from tasks.hints import follow
 from tasks.ledger import Intent, IntentState, LedgerUnavailable
+from tasks.ledger.asking import OPEN, WEEK
 from tasks.outcome import owed, words_of
 from tasks.production import Production, standing_caps
-from tasks.providers.interface import Snapshot, State
+from tasks.providers.interface import Failure, Kind, Snapshot, State
 from tasks.settings import Settings
 from tasks.shoot import owner
 from tasks.store import store_take
-from tasks.wait import apply, poll_once
+from tasks.wait import apply, claimed, is_due, poll_once
 
 __all__ = ["Collected", "collect", "collect_now", "exit_code"]
 
-OPEN = (
-    IntentState.SUBMITTING,
-    IntentState.IN_DOUBT,
-    IntentState.SUBMITTED,
-    IntentState.STALLED,
-    IntentState.SUCCEEDED,
-    IntentState.RESULT_HELD,
-    IntentState.FAILED_UNSETTLED,
-)
 AT_ONCE = 8
+NEVER_FOUND = (5, dt.timedelta(days=1))
+"""Tries and age of a job after which "not found" is the provider's last word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """One intent after collecting, with what stands in the way where it is not stored; `defect`: of ours."""
+    """One intent after collecting, with what stands in the way where it is not stored; `defect`: of ours.
+
+    `early`: its next try was not due yet, and a person asked all the same.
+    """
 
     before: IntentState
     intent: Intent
     note: str = ""
     defect: bool = False
+    early: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether it is paid, or may be, and neither stored nor settled."""
+        return self.intent.state in OPEN
 
     def line(self) -> str:
         """As people read it."""
         intent = self.intent
         note = self.note or intent.doubt_reason or intent.reason
         where = intent.artifact.uri if intent.artifact else note
-        return f"{intent.board} {intent.shot} TK{intent.take:02d}  {self.before} -> {intent.state}  {where}"
+        if self.open and intent.next_try is not None:
+            where += f" (try {intent.tries}; the next one {intent.next_try:%Y-%m-%d %H:%M} UTC)"
+        early = "asked before its time: " if self.early else ""
+        return f"{intent.board} {intent.shot} TK{intent.take:02d}  {self.before} -> {intent.state}  {early}{where}"
 
     def document(self) -> dict[str, Any]:
         """As `collect --json` prints it."""
@@ -62,30 +69,50 @@ class Collected:
             "was": self.before,
             "is": intent.state,
             "uri": intent.artifact.uri if intent.artifact else None,
+            "tries": intent.tries,
+            "next_try": intent.next_try.isoformat() if self.open and intent.next_try else None,
             "note": self.note or intent.doubt_reason or intent.reason,
         }
 
 
-async def collect(production: Production, owner: str) -> list[Collected]:
-    """Ask after every open intent once, fetch what is ready, settle failures that have waited a day."""
+async def collect(production: Production, owner: str, *, due_only: bool = False) -> list[Collected]:
+    """Ask after every purchase whose clip may still come, fetch what is ready, settle failures that have waited a day.
+
+    With `due_only`, as by a schedule, only those whose next try has come; the others are told as they are. Nothing is
+    waited for: what is not ready has its next try in the ledger.
+    """
     production.ledger.recover(owner)
     production.ledger.settle_failed(production.clock.now())
     slots = asyncio.Semaphore(AT_ONCE)
     async with asyncio.TaskGroup() as group:
         running = [
-            group.create_task(_collect_one(production, intent, slots))
-            for intent in production.ledger.intents(states=OPEN)
+            group.create_task(_collect_one(production, intent, slots, due_only=due_only))
+            for intent in production.ledger.asked_after()
         ]
-    return [one.result() for one in running]
+    found = [one.result() for one in running]
+    # What was decided and brought nothing new is no news.
+    return [one for one in found if one.open or one.defect or one.intent.state is not one.before or one.intent.artifact]
 
 
-async def _collect_one(production: Production, intent: Intent, slots: asyncio.Semaphore) -> Collected:
+async def _collect_one(
+    production: Production, intent: Intent, slots: asyncio.Semaphore, *, due_only: bool
+) -> Collected:
+    before, due = intent.state, _is_due(production, intent)
+    if due_only and not due:
+        return Collected(before, intent)
     async with slots:
         try:
-            return Collected(intent.state, await _advance(production, intent))
+            return Collected(before, await _advance(production, intent), early=not due)
         # Whatever is raised for one purchase is told of that one; the others are collected all the same.
         except Exception as error:  # noqa: BLE001
             return _stopped(production, intent, error)
+
+
+def _is_due(production: Production, intent: Intent) -> bool:
+    """Whether its next try has come; after a week, and where nothing can be found any more, only a person asks."""
+    since = intent.submitted_at or intent.created_at
+    over = intent.gone or production.clock.now() - since > WEEK
+    return is_due(production, intent) and (intent.job_id is None or not over)
 
 
 def _stopped(production: Production, intent: Intent, error: Exception) -> Collected:
@@ -105,18 +132,23 @@ async def _advance(production: Production, intent: Intent) -> Intent:
         intent = await follow(production, intent.intent_id)
     if intent.job_id is None or intent.state in {IntentState.SUBMITTING, IntentState.IN_DOUBT}:
         return intent
-    if intent.state is not IntentState.SUCCEEDED:
-        answer = await poll_once(production, intent)
-        intent = _rehoused(production, intent, answer) or apply(production, intent, answer)
-    return await store_take(production, intent)
+    mine = claimed(production, intent)
+    if mine is None:
+        return production.ledger.get(intent.intent_id)  # another `collect` asks after it just now
+    if mine.state is not IntentState.SUCCEEDED:
+        mine = _answered(production, mine, await poll_once(production, mine))
+    return await store_take(production, mine, relinks=(0.0,))
 
 
-def _rehoused(production: Production, intent: Intent, answer: object) -> Intent | None:
-    """A held result for which the provider names a link again."""
-    if intent.state is not IntentState.RESULT_HELD:
-        return None
-    if isinstance(answer, Snapshot) and answer.state is State.SUCCEEDED and answer.urls:
-        return production.ledger.requeried(intent.intent_id, answer.urls)
+def _answered(production: Production, intent: Intent, answer: Snapshot | Failure) -> Intent:
+    """Record what the query showed; a held result goes on only with a link, and a job that is not found ends some day."""
+    if isinstance(answer, Snapshot) and intent.state is IntentState.RESULT_HELD and answer.state is State.SUCCEEDED:
+        return production.ledger.requeried(intent.intent_id, answer.urls) if answer.urls else intent
+    intent = apply(production, intent, answer)
+    tries, age = NEVER_FOUND
+    lost = isinstance(answer, Failure) and answer.kind is Kind.NOT_FOUND and intent.tries >= tries
+    if lost and production.clock.now() - (intent.submitted_at or intent.created_at) > age:
+        return production.ledger.gone(intent.intent_id, f"the provider does not know the job any more ({tries} tries)")
     return intent
 
 
@@ -124,8 +156,7 @@ def exit_code(collected: Sequence[Collected]) -> ExitCode:
     """6 while anything paid is neither stored nor settled, 1 after a defect of ours."""
     if any(one.defect for one in collected):
         return ExitCode.DEFECT
-    open_still = [one for one in collected if one.intent.state in OPEN]
-    return ExitCode.MONEY_NEEDS_A_PERSON if open_still else ExitCode.OK
+    return ExitCode.MONEY_NEEDS_A_PERSON if any(one.open for one in collected) else ExitCode.OK
 
 
 async def collect_now() -> tuple[list[Collected], list[str], ExitCode]:

@@ -147,6 +147,8 @@ def _reason(intent: Intent, state: State) -> str:
 
 _SET_UP = {Kind.AUTH, Kind.TRANSIENT}
 """Refusals that say nothing of the shot: a key that is not taken, a provider that cannot be reached."""
+_FOR_NOW = {Kind.RATE, Kind.CONCURRENCY}
+"""Refusals that pass by themselves: the provider is full."""
 
 
 def _held_against_set_up(production: Production, outcomes: Sequence[Outcome], run_id: str) -> Iterator[Outcome]:
@@ -154,7 +156,10 @@ def _held_against_set_up(production: Production, outcomes: Sequence[Outcome], ru
         intent = one.intent
         ours = intent is not None and intent.state is IntentState.REJECTED and intent.run_id == run_id
         kind = refusal_kind(production.ledger.events(intent.intent_id)) if ours and intent else None
-        yield replace(one, exit_code=ExitCode.SET_UP) if kind in _SET_UP else one
+        if kind in _FOR_NOW:
+            yield replace(one, state="refused")
+        else:
+            yield replace(one, exit_code=ExitCode.SET_UP) if kind in _SET_UP else one
 
 
 def _held_against_bills(outcomes: Sequence[Outcome], unconfirmed: Mapping[str, Intent]) -> Iterator[Outcome]:

@@ -6,6 +6,7 @@ A clip that differs from its order is kept, flagged `suspect` and never bought a
 import asyncio
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -27,8 +28,8 @@ __all__ = ["Ordered", "clip_cache", "differences", "fetch_take", "keep_take", "s
 
 MAX_CLIP_BYTES = 512 << 20  # fifteen seconds of 4K at 100 Mbit/s are under 200 MB
 FETCHES = 3
-REQUERIES = 6
-REQUERY_PAUSE = 600.0  # seconds: six queries make the hour in which a provider may give a fresh link
+RELINKS = (0.0, 5.0, 20.0)
+"""Seconds before each question for a fresh link while a run waits; `collect` asks once, and goes on at the next try."""
 FETCH_PAUSE = 2.0
 
 
@@ -46,30 +47,33 @@ def ordered_of(intent: Intent) -> Ordered:
     return Ordered(intent.seconds, intent.audio, json.loads(intent.request_json).get("aspect"))
 
 
-async def store_take(production: Production, intent: Intent) -> Intent:
-    """From SUCCEEDED to STORED, or RESULT_HELD where the paid result cannot be fetched or read. Safe to call again."""
+async def store_take(production: Production, intent: Intent, *, relinks: Sequence[float] = RELINKS) -> Intent:
+    """From SUCCEEDED to STORED, or RESULT_HELD where the paid result cannot be fetched or read. Safe to call again.
+
+    A link that has expired is asked for anew after each pause of `relinks`, in seconds; a held result has its next try in
+    the ledger, and nobody waits for it.
+    """
     if intent.state is not IntentState.SUCCEEDED:
         return intent
     # Two runs may fetch the same result at once (F61): each into a file of its own.
     temporary = production.cache("downloads") / f"{intent.intent_id}-{production.rng.new_id()[-8:]}.mp4"
-    for requery in range(REQUERIES + 1):
+    for pause in (*relinks, None):
         try:
             fetched, probe = await _fetch(production, intent, temporary)
         except (Undeliverable, Transient, ClipUnreadable) as error:
             return production.ledger.held(intent.intent_id, str(error))
         except Expired as error:
-            if requery == REQUERIES:
+            if pause is None:
                 return production.ledger.held(intent.intent_id, str(error))
-            intent = await _requery(production, intent, requery)
+            intent = await _relinked(production, intent, pause)
             continue
         return await _publish(production, intent, temporary, fetched, probe)
     raise AssertionError("the last query returns")
 
 
-async def _requery(production: Production, intent: Intent, requery: int) -> Intent:
-    """Ask again for a link that has expired: at once the first time, then with the pause between."""
-    if requery:
-        await production.clock.sleep(REQUERY_PAUSE)
+async def _relinked(production: Production, intent: Intent, pause: float) -> Intent:
+    """Ask for a fresh link after `pause` seconds."""
+    await production.clock.sleep(pause)
     answer = await poll_once(production, intent)
     if isinstance(answer, Snapshot) and answer.state is State.SUCCEEDED and answer.urls:
         return production.ledger.succeeded(intent.intent_id, answer.urls, answer.cost)

@@ -4,6 +4,7 @@ Points K1 to K14 of the protocol are named where they happen; a crash at any of 
 """
 
 import asyncio
+import datetime as dt
 import hashlib
 import itertools
 import json
@@ -30,12 +31,15 @@ from tasks.ledger import (
 )
 from tasks.production import Production
 from tasks.providers.interface import Accepted, Failure, Handle, Kind, Media, Provider, Reply, Request, Snapshot, State
-from tasks.wait import apply, poll_once
+from tasks.wait import ask_for_slot
 
 __all__ = ["Submission", "settled_elsewhere", "submit_shot"]
 
 RESENDS = 3
-RETRY_AFTER = (1.0, 900.0)
+RETRY_AFTER = (1.0, 7 * 86400.0)
+QUEUE_WAIT = (
+    600.0  # seconds that a run waits in all for a full queue: the longest usual job; a later time is only named
+)
 SLOT_WAIT = 1.0
 ASK_EVERY = 10  # tries for a slot between two questions after the jobs that hold them
 LONGEST_HOLD = 20.0  # seconds that a reservation is held for a resend; a longer wait gives the money back first
@@ -74,9 +78,10 @@ async def submit_shot(production: Production, submission: Submission) -> Intent:
     )
     request = _encode(production, submission, order, token)
     order = replace(order, request_sha256=_sha256(request.body or {}), request_json=_redacted(order, request))
+    give_up = production.clock.monotonic() + QUEUE_WAIT
     for attempt in range(QUEUE_TRIES):
         intent, pause = await _attempt(production, order, request, auth)
-        if pause is None or attempt == QUEUE_TRIES - 1:
+        if pause is None or attempt == QUEUE_TRIES - 1 or production.clock.monotonic() + pause > give_up:
             return intent
         production.watcher.shot(order.shot, f"waiting {pause:.0f} s: {intent.reason or 'its queue is full'}")
         await production.clock.sleep(pause)
@@ -121,14 +126,14 @@ async def _attempt(
 
 
 async def _ask_holders(production: Production, order: Order) -> None:
-    """Ask after the jobs of other runs that hold the slots: nobody may be waiting for them any more.
+    """Ask after the jobs that hold the slots, those of this very run among them: their waiter may be gone.
 
     A job that has ended gives its slot back; its result is fetched by its own run, or by `rushes collect`.
     """
     production.watcher.shot(order.shot, "waiting for a slot")
     for intent in production.ledger.intents(provider=order.provider, states={IntentState.SUBMITTED}):
-        if intent.account == order.account and intent.run_id != order.run_id:
-            apply(production, intent, await poll_once(production, intent))
+        if intent.account == order.account:
+            await ask_for_slot(production, intent)
 
 
 async def settled_elsewhere(production: Production, intent: Intent) -> Intent:
@@ -229,7 +234,8 @@ async def _send(
             return await _doubt(production, intent, answer, auth), None
         pause = _pause(production, answer, resend) if answer.kind in _PASSES else None
         if pause is None or pause > LONGEST_HOLD or resend == RESENDS or ending.is_set():
-            return _reject(production, intent, answer), pause if answer.kind in _QUEUED else None
+            queued = pause if answer.kind in _QUEUED else None
+            return _reject(production, intent, _for_now(production, answer, queued)), queued
         production.ledger.note(intent.intent_id, "definite-refusal", {"kind": answer.kind, "message": answer.message})
         if await _told_to_end(production, pause, ending):
             return _reject(production, intent, answer), None
@@ -251,7 +257,7 @@ async def _told_to_end(production: Production, pause: float, ending: asyncio.Eve
 
 
 def _pause(production: Production, failure: Failure, resend: int) -> float:
-    """Retry-After clamped to 1 s..15 min with jitter, else full-jitter backoff (F11)."""
+    """Retry-After clamped to 1 s..7 days with jitter, else full-jitter backoff (F11)."""
     low, high = RETRY_AFTER
     if failure.kind is Kind.CONCURRENCY and failure.retry_after is None:
         return production.rng.uniform(*CONCURRENCY_PAUSE)
@@ -259,6 +265,14 @@ def _pause(production: Production, failure: Failure, resend: int) -> float:
         wait = min(max(failure.retry_after, low), high)
         return wait + production.rng.uniform(0.0, wait / 10)
     return production.rng.uniform(low, low * 2.0 ** (resend + 1))
+
+
+def _for_now(production: Production, failure: Failure, pause: float | None) -> Failure:
+    """The refusal with the time before which asking again is no use."""
+    if pause is None:
+        return failure
+    when = production.clock.now() + dt.timedelta(seconds=pause)
+    return replace(failure, message=f"refused for now ({failure.message}), not before {when:%Y-%m-%d %H:%M} UTC")
 
 
 async def _post(production: Production, intent: Intent, request: Request, auth: str | None) -> Accepted | Failure:

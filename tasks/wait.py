@@ -10,16 +10,29 @@ from dataclasses import dataclass, field
 
 from tasks.errors import Transient
 from tasks.ledger import Intent, IntentState, LedgerUnavailable
+from tasks.ledger.asking import next_pause
 from tasks.production import Production
 from tasks.providers.interface import Failure, Handle, Kind, Provider, Snapshot, State
 
-__all__ = ["STALLED_AFTER", "Wakeups", "handle_of", "listen", "next_poll", "poll_once", "wait_for"]
+__all__ = [
+    "STALLED_AFTER",
+    "Wakeups",
+    "apply",
+    "ask_for_slot",
+    "claimed",
+    "handle_of",
+    "is_due",
+    "listen",
+    "next_poll",
+    "poll_once",
+    "wait_for",
+]
 
 STALLED_AFTER = 45 * 60.0
 NOT_FOUND_GRACE = 10 * 60.0
 NOT_FOUND_TRIES = 5
 SHORTEST, LONGEST = 0.2, 60.0
-_WAITING = {IntentState.SUBMITTED, IntentState.STALLED, IntentState.FAILED_UNSETTLED}
+SHORTEST_CLAIM = 1.0
 
 
 @dataclass(slots=True)
@@ -84,8 +97,7 @@ async def wait_for(production: Production, intent: Intent, wakeups: Wakeups | No
 
 
 async def _pause(production: Production, intent: Intent, waited: float, wakeups: Wakeups | None) -> None:
-    caps = production.providers[intent.provider].caps
-    seconds = production.settings.poll_seconds or next_poll(waited, caps.typical_wait_seconds)
+    seconds = _interval(production, intent, waited)
     if wakeups is None:
         await production.clock.sleep(seconds)
         return
@@ -98,6 +110,11 @@ async def _pause(production: Production, intent: Intent, waited: float, wakeups:
         woken.cancel()
         slept.cancel()
     event.clear()
+
+
+def _interval(production: Production, intent: Intent, waited: float) -> float:
+    typical = production.providers[intent.provider].caps.typical_wait_seconds
+    return production.settings.poll_seconds or next_poll(waited, typical)
 
 
 def _waited(production: Production, intent: Intent) -> float:
@@ -134,6 +151,30 @@ async def poll_once(production: Production, intent: Intent) -> Snapshot | Failur
         return Failure(Kind.TRANSIENT, str(error))
     production.hooks("K15")
     return provider.decode_poll(handle, reply)
+
+
+def is_due(production: Production, intent: Intent) -> bool:
+    """Whether its job is to be asked after now."""
+    return intent.next_try is None or intent.next_try <= production.clock.now()
+
+
+def claimed(production: Production, intent: Intent) -> Intent | None:
+    """The intent, to be asked after now, by nobody else and not again before its next try; None where another asks."""
+    if intent.state is IntentState.SUBMITTED:
+        pause = max(SHORTEST_CLAIM, _interval(production, intent, _waited(production, intent)))
+    else:
+        pause = next_pause(intent.tries)
+    return production.ledger.claim(intent.intent_id, intent.tries, pause)
+
+
+async def ask_for_slot(production: Production, intent: Intent) -> None:
+    """Ask after a job that holds a slot, whoever may be waiting for it; one that is overdue is left to `collect`."""
+    if not is_due(production, intent) or (mine := claimed(production, intent)) is None:
+        return
+    mine = apply(production, mine, await poll_once(production, mine))
+    waited = _waited(production, mine)
+    if mine.state is IntentState.SUBMITTED and _overdue(waited, 0):
+        production.ledger.stalled(mine.intent_id, _why_stalled(waited, 0))
 
 
 def apply(production: Production, intent: Intent, answer: Snapshot | Failure) -> Intent:

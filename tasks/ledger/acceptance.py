@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from specs.money import Money
-from tasks.ledger import books, breakers, schema
+from tasks.ledger import asking, books, breakers, schema
 from tasks.ledger.breakers import AMOUNT
 from tasks.ledger.database import Prepared
 from tasks.ledger.record import Record
@@ -89,6 +89,7 @@ def _second_job(tx: Transaction, first: Record, job_id: str) -> Record:
     values |= {"amount_micros": None, "reserved_micros": 0, "settled_micros": 0, "settled_at": None, "round": 0}
     values |= {"doubt_reason": f"second job of intent {first.intent_id}", "reason": "", "urls": "[]", "moderated": 0}
     values |= {"submitted_at": None, "finished_at": None, "created_at": tx.now, "updated_at": tx.now, "extra": 1}
+    values |= {"tries": 0, "next_try_at": None, "gone": 0}
     second = Record(seq=0, **values)
     tx.insert(second)
     books.book(tx, second, "RESERVE", second.quote_micros, f"second job {job_id}")
@@ -119,6 +120,7 @@ def _bind(tx: Transaction, record: Record, job_id: str, amount: Money | None, no
     record.state = S.SUBMITTED.value
     record.submitted_at = tx.now
     record.finished_at = None
+    asking.ask_anew(record)
     breakers.close_by(tx, record, "create")
     if amount is not None:
         name_amount(tx, record, amount, CREATE, tell=False)

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from specs.money import USD, Money
 from tasks.errors import Refused
-from tasks.ledger import books, schema
+from tasks.ledger import asking, books, schema
 from tasks.ledger.breakers import CONFIRMED, UNCONFIRMED
 from tasks.ledger.database import Prepared, moment, rows_of
 from tasks.ledger.record import COLUMNS, Record
@@ -23,6 +23,7 @@ __all__ = [
     "HINT",
     "approval",
     "approval_of",
+    "asked_after",
     "breakers",
     "by_job",
     "cap_states",
@@ -64,7 +65,16 @@ _TAKES = Prepared(
     .where(
         _intent.c.board == sa.bindparam("board"),
         _intent.c.shot == sa.bindparam("shot"),
-        sa.or_(IS_LIVE, schema.artifact.c.intent_id.is_not(None)),
+        sa.or_(
+            IS_LIVE,
+            schema.artifact.c.intent_id.is_not(None),
+            # A paid job that failed or gave way may still deliver: nobody else gets its number meanwhile.
+            sa.and_(
+                _intent.c.job_id.is_not(None),
+                _intent.c.quote_micros > sa.literal_column("0"),
+                _intent.c.gone == sa.literal_column("0"),
+            ),
+        ),
     )
     .order_by(_intent.c.take)
 )
@@ -188,6 +198,11 @@ def intents(connection: Connection, **filters: object) -> list[Intent]:
     """Rows by equal columns, `states` and `since` (microseconds), oldest first."""
     shape, values = _Shape.of(filters)
     return [_public(row) for row in rows_of(connection, _matching(shape), values)]
+
+
+def asked_after(connection: Connection, since: int) -> list[Intent]:
+    """Rows that are open, or closed without the clip of a paid job that is younger than `since` (microseconds)."""
+    return [_public(row) for row in rows_of(connection, asking.ASKED_AFTER, {"since": since})]
 
 
 def unconfirmed_bills(connection: Connection) -> list[Intent]:

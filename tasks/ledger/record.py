@@ -67,6 +67,9 @@ class Record:
     # A journal of before there were approvals names neither.
     approval_id: str = ""
     approved_by: str = ""
+    tries: int = 0
+    next_try_at: int | None = None
+    gone: int = 0
 
     @property
     def booked(self) -> int:
@@ -114,6 +117,8 @@ class Record:
             finished_at=_maybe(self.finished_at),
             updated_at=moment(self.updated_at),
             artifact=_artifact(artifact),
+            next_try=_maybe(self.next_try_at),
+            gone=bool(self.gone),
         )
 
 
@@ -138,6 +143,9 @@ MUTABLE = (
     "submitted_at",
     "finished_at",
     "updated_at",
+    "tries",
+    "next_try_at",
+    "gone",
 )
 _SAME = tuple(
     name
@@ -154,6 +162,7 @@ _SAME = tuple(
         "extra",
         "moderated",
         "twin",
+        "gone",
         "created_at",
         "submitted_at",
         "finished_at",

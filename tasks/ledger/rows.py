@@ -97,6 +97,8 @@ class Intent:
     open). `reserved` and `settled` are its money now. `extra` marks a job beside the one that holds the shot: a double
     accept, or a job that came to light after the shot was bought again. `twin` marks one whose job an older row has as well,
     which only ledgers of the first schema can hold. `reason` is the last failure or hold.
+    `tries` counts the questions after its job, the next of which is due at `next_try` (None: now); `gone`: the provider
+    says for good that there is no clip.
     """
 
     intent_id: str
@@ -143,6 +145,9 @@ class Intent:
     finished_at: dt.datetime | None
     updated_at: dt.datetime
     artifact: Artifact | None
+    tries: int = 0
+    next_try: dt.datetime | None = None
+    gone: bool = False
 
     def in_usd(self, money: Money) -> Money | None:
         """`money` at the rate of the order, rounded up to a micro; None where the unit has no rate."""

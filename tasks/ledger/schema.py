@@ -125,6 +125,9 @@ intent = _table(
     twin=SmallInteger,
     approval_id=Text,
     approved_by=Text,
+    tries=Integer,
+    next_try_at=BigInteger,
+    gone=SmallInteger,
 )
 event = _table(
     "event",

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from specs.money import Money
-from tasks.ledger import books, breakers, schema
+from tasks.ledger import asking, books, breakers, schema
 from tasks.ledger.acceptance import name_amount, revive, tell_late
-from tasks.ledger.database import Prepared
+from tasks.ledger.database import Prepared, moment
 from tasks.ledger.record import Record, artifact_values
 from tasks.ledger.reserving import LEASE, NOT_AFTER
 from tasks.ledger.rows import Artifact, IntentState
@@ -50,6 +50,11 @@ _UNSETTLED = load_query(
 )
 _ARTIFACT = Prepared(
     sa.select(schema.artifact.c.sha256).where(schema.artifact.c.intent_id == sa.bindparam("intent_id"))
+)
+_WRITTEN_OFF = Prepared(
+    sa.select(schema.event.c.seq).where(
+        schema.event.c.intent_id == sa.bindparam("intent_id"), schema.event.c.kind == sa.literal_column("'written-off'")
+    )
 )
 _PUT_ARTIFACT = Prepared(sa.insert(schema.artifact).values(binds(schema.artifact)).inline())
 
@@ -123,6 +128,8 @@ def succeeded(tx: Transaction, intent_id: str, urls: Sequence[str], cost: Money 
         revive(tx, record, "late-success")
     elif record.state not in {*_POLLED, S.SUCCEEDED, S.RESULT_HELD, S.FAILED_UNSETTLED}:
         return tell_late(tx, record, "success", {"urls": len(urls)})
+    if record.state == S.SUBMITTED:
+        asking.ask_anew(record)
     record.state = S.SUCCEEDED.value
     if cost is not None:
         name_amount(tx, record, cost, "the query")
@@ -140,8 +147,21 @@ def named(tx: Transaction, intent_id: str, amount: Money, source: str) -> None:
 
 
 def failed(tx: Transaction, intent_id: str, reason: str, *, refunded: bool | None, moderated: bool) -> None:
-    """The provider says failed: counted as spent until a refund is known (F36 to F40)."""
+    """The provider says failed: counted as spent until a refund is known (F36 to F40).
+
+    With a refund there is no clip for good: also where a person has closed the row, or a clip was promised before.
+    """
     record = tx.load(intent_id)
+    if (
+        refunded
+        and record.job_id
+        and record.state in {S.ABANDONED, S.SUPERSEDED, S.RESULT_HELD}
+        and not tx.rows(_ARTIFACT, intent_id=intent_id)
+    ):
+        record.gone, record.reason = 1, reason or "refunded by the provider"
+        books.settle(tx, record, 0, "refunded by the provider")
+        state = S.FAILED_FINAL if record.state == S.RESULT_HELD else S(record.state)
+        return tx.move(record, state, "failed", {"reason": reason, "refunded": True, "moderated": moderated})
     if record.state in {S.FAILED_UNSETTLED, S.FAILED_FINAL} and not refunded:
         return None
     if record.state not in {*_POLLED, S.FAILED_UNSETTLED, S.FAILED_FINAL}:
@@ -152,7 +172,9 @@ def failed(tx: Transaction, intent_id: str, reason: str, *, refunded: bool | Non
     record.finished_at = record.finished_at or tx.now
     facts = {"reason": reason, "refunded": refunded, "moderated": moderated}
     if not refunded:
+        asking.ask_anew(record)
         return tx.move(record, S.FAILED_UNSETTLED, "failed", facts)
+    record.gone = 1
     books.settle(tx, record, 0, "refunded by the provider")
     return tx.move(record, S.FAILED_FINAL, "failed", facts)
 
@@ -165,6 +187,7 @@ def stalled(tx: Transaction, intent_id: str, reason: str) -> None:
     if record.state != S.SUBMITTED:
         return tell_late(tx, record, "stall", {"reason": reason})
     record.reason = reason
+    asking.ask_anew(record)
     return tx.move(record, S.STALLED, "stalled", {"reason": reason})
 
 
@@ -178,13 +201,20 @@ def resumed(tx: Transaction, intent_id: str) -> None:
 
 
 def held(tx: Transaction, intent_id: str, reason: str) -> None:
-    """Paid, but it cannot be fetched or read: settled, and named until somebody gets it (F54, F57)."""
+    """Paid, but it cannot be fetched or read: settled, and named until somebody gets it (F54, F57).
+
+    What a person has written off stays so: the clip is asked for further, and nobody is told of it again.
+    """
     record = tx.load(intent_id)
     if record.state not in {S.SUCCEEDED, S.RESULT_HELD}:
         return tell_late(tx, record, "hold", {"reason": reason})
     books.close(tx, record, "paid")
+    if record.next_try_at is None or record.next_try_at <= tx.now:
+        asking.schedule(tx, record, asking.next_pause(record.tries))
     record.reason = reason
-    return tx.move(record, S.RESULT_HELD, "held", {"reason": reason})
+    state = S.ABANDONED if tx.rows(_WRITTEN_OFF, intent_id=intent_id) else S.RESULT_HELD
+    facts = {"reason": reason, "tries": record.tries, "next_try": moment(record.next_try_at or 0)}
+    return tx.move(record, state, "held", facts)
 
 
 def stored(tx: Transaction, intent_id: str, artifact: Artifact, billed: Money | None) -> None:
@@ -205,6 +235,7 @@ def stored(tx: Transaction, intent_id: str, artifact: Artifact, billed: Money | 
     books.close(tx, record, "stored")
     record.finished_at = tx.now
     record.reason = ""
+    asking.ask_anew(record)
     state = S.STORED if record.state in {S.SUCCEEDED, S.RESULT_HELD} else S(record.state)
     facts = {"sha256": artifact.sha256, "path": artifact.path, "billed": str(record.money(record.settled_micros))}
     return tx.move(record, state, "stored", facts)

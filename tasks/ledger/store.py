@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from specs.money import Money
 from tasks.errors import Refused
-from tasks.ledger import audit, breakers, people, reading, recovery, reserving, schema, steps
+from tasks.ledger import asking, audit, breakers, people, reading, recovery, reserving, schema, steps
 from tasks.ledger.acceptance import accepted
 from tasks.ledger.database import PATIENCE, LedgerUnavailable, Prepared, micros_of, moment
 from tasks.ledger.migrations import STEPS
@@ -358,6 +358,21 @@ class Ledger:
     def held(self, intent_id: str, reason: str) -> Intent:
         """Paid, but cannot be fetched or read: RESULT_HELD."""
         return self._step(intent_id, steps.held, reason)
+
+    def claim(self, intent_id: str, tries: int, pause: float) -> Intent | None:
+        """Claim one question after a job, the next one `pause` seconds later; None where another has asked meanwhile."""
+        with self._writing() as tx:
+            return tx.intent(intent_id) if asking.claim(tx, intent_id, tries, pause) else None
+
+    def gone(self, intent_id: str, why: str) -> Intent:
+        """The provider says for good that there is no clip: the job is no longer asked after by itself."""
+        return self._step(intent_id, asking.gone, why)
+
+    def asked_after(self) -> list[Intent]:
+        """Every purchase whose clip may still come, whatever was decided about its shot, oldest first."""
+        with self._database.reading() as connection:
+            since = self._database.now(connection) - int(asking.WEEK.total_seconds()) * 1_000_000
+            return reading.asked_after(connection, since)
 
     def stored(self, intent_id: str, artifact: Artifact, billed: Money | None) -> Intent:
         """K20: the clip is published and verified; settles `billed`, else the amount, else the quote."""

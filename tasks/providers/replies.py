@@ -28,7 +28,7 @@ __all__ = [
 
 MESSAGE_MAX = 300
 _LOOKED_AT = 10_000
-RETRY_AFTER_MIN, RETRY_AFTER_MAX = 1.0, 900.0
+RETRY_AFTER_MIN, RETRY_AFTER_MAX = 1.0, 7 * 86400.0
 _ON_CREATE = {
     **dict.fromkeys((400, 404, 405, 413, 415, 422), Kind.INVALID),
     **dict.fromkeys((401, 403), Kind.AUTH),
@@ -136,7 +136,7 @@ def ambiguous(reply: Reply, why: str, code: object = "") -> Failure:
 
 
 def retry_after(reply: Reply) -> float | None:
-    """Seconds that the reply asks to wait, 1 to 900; None for garbage. A date counts from the reply's own Date header."""
+    """Seconds that the reply asks to wait, 1 s to 7 days; None for garbage. A date counts from the reply's own Date header."""
     headers = {name.lower(): value.strip() for name, value in reply.headers.items()}
     asked = headers.get("retry-after", "")
     if re.fullmatch(r"[0-9]{1,20}", asked):

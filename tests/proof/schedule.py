@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.collect import OPEN, Collected, collect
+from flows.collect import Collected, collect
 from flows.doubts import Decision, resolve
 from flows.shooting import PlainSteps, begin, make_shots
 from tasks.errors import RushesError
@@ -16,6 +16,7 @@ from tasks.estimate import PlannedShot
 from tasks.exits import ExitCode, worst
 from tasks.gate import Approval
 from tasks.ledger import Intent, IntentState, Ledger
+from tasks.ledger.asking import OPEN
 from tasks.production import Production
 from tasks.shoot import Run, order_of
 from tasks.submit import Submission, submit_shot

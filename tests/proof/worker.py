@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from flows.collect import OPEN, collect
+from flows.collect import collect
 from flows.doubts import Decision, resolve
 from flows.plan import Ask, make_plan
 from flows.shooting import PlainSteps, shoot
 from tasks.exits import ExitCode
 from tasks.gate import Approval, Wish, gate
 from tasks.ledger import Ledger
+from tasks.ledger.asking import OPEN
 from tasks.production import Production
 from tasks.seams import SystemClock, SystemRng
 from tasks.settings import Settings

@@ -105,13 +105,35 @@ def test_F11_a_full_provider_is_asked_again_after_its_own_pause(
         assert [create.accepted for create in shoot.stage.oracle.creates] == [False, True]
 
 
-def test_F11_a_pause_of_years_is_a_quarter_of_an_hour_and_holds_no_money(tmp_path: Path) -> None:
+def test_F11_a_pause_of_minutes_is_waited_for_and_holds_no_money(tmp_path: Path) -> None:
     """The intent ends REJECTED, and the shot is bought by a later attempt."""
-    with shooting(SCRIPTS["http-429-1000000000"], tmp_path) as shoot:
+    with shooting(SCRIPTS["http-429-120"], tmp_path) as shoot:
         before = shoot.stage.time.ticks
         intent = shoot.submit()
         assert (intent.state, intent.attempt_no) == (S.SUBMITTED, 2)
-        assert 900 <= shoot.stage.time.ticks - before <= 1000
+        assert 120 <= shoot.stage.time.ticks - before <= 140
+
+
+@pytest.mark.parametrize(("after", "until"), [("7200", "2026-03-01 14:"), ("1000000000", "2026-03-")])
+def test_F106_a_retry_after_of_hours_holds_no_run(after: str, until: str, tmp_path: Path) -> None:
+    """The shot is refused for now, with the time named and its money released; a later run buys it once."""
+    with shooting(SCRIPTS[f"http-429-{after}"], tmp_path) as shoot:
+        before = shoot.stage.time.ticks
+        intent = shoot.submit()
+        assert (intent.state, intent.reserved.micros) == (S.REJECTED, 0)
+        assert intent.reason.startswith("refused for now")
+        assert f"not before {until}" in intent.reason
+        assert shoot.stage.time.ticks - before < 10
+        assert shoot.submit().state is S.SUBMITTED
+        assert [create.accepted for create in shoot.stage.oracle.creates] == [False, True]
+
+
+def test_F106_a_queue_that_stays_full_is_waited_for_ten_minutes_in_all(tmp_path: Path) -> None:
+    """However often it asks for a little more patience."""
+    with shooting(Script("full", create=("http:429-120*",)), tmp_path) as shoot:
+        before = shoot.stage.time.ticks
+        assert shoot.submit().state is S.REJECTED
+        assert 300 < shoot.stage.time.ticks - before <= 600
 
 
 @pytest.mark.parametrize("script", ["http-400", "http-422", "invalid", "moderation"])

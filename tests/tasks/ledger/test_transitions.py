@@ -47,6 +47,7 @@ LEGAL: dict[tuple[IntentState, str], IntentState] = {
     (S.SUCCEEDED, "held"): S.RESULT_HELD,
     (S.RESULT_HELD, "succeeded"): S.SUCCEEDED,
     (S.RESULT_HELD, "stored"): S.STORED,
+    (S.RESULT_HELD, "refunded"): S.FAILED_FINAL,
     (S.FAILED_UNSETTLED, "succeeded"): S.SUCCEEDED,
     (S.FAILED_UNSETTLED, "refunded"): S.FAILED_FINAL,
     (S.FAILED_FINAL, "succeeded"): S.SUCCEEDED,
