@@ -25,6 +25,8 @@ ENTRY = "INSERT INTO money (intent_id, kind, micros, round, evidence, at)"
         "UPDATE artifact SET sha256 = ''",
         "DELETE FROM intent",
         "DELETE FROM run",
+        "DELETE FROM approval",
+        "UPDATE approval SET caps = '[[99000000, \"USD\"]]'",
     ],
 )
 def test_facts_are_never_changed_or_deleted(desk: Desk, statement: str) -> None:

@@ -90,6 +90,18 @@ def test_F83_a_ledger_of_each_released_version_opens_and_recovers(golden: Desk) 
     golden.close()
 
 
+def test_F102_a_run_of_before_approvals_has_one_of_its_own_that_allows_nothing_more(golden: Desk) -> None:
+    """What it spent is counted under it, it is over, and nothing of it counts as spent unasked."""
+    ledger = golden.open()
+    run = ledger.run("run-1")
+    assert run is not None
+    assert (run.approval_id, ledger.closed("run-1", "anybody")) == ("run-1", "has ended, nothing more is bought for it")
+    spent = {scope: [(one.limit, one.committed) for one in ledger.caps(scope)] for scope in ("run", "approval", "auto")}
+    assert [committed for _, committed in spent["approval"]] == [committed for _, committed in spent["run"]]
+    assert spent["auto"] == []
+    golden.close()
+
+
 def test_F83_jobs_of_a_golden_ledger_are_finished_by_this_version(golden: Desk) -> None:
     """What was in flight when the old version stopped is collected."""
     ledger = golden.open()
