@@ -27,7 +27,7 @@ from tasks.deliver import deliver
 from tasks.errors import RushesError
 from tasks.estimate import Plan
 from tasks.exits import ExitCode
-from tasks.gate import Approval, NeedsApproval, Wish, gate, warned
+from tasks.gate import ASKED, Approval, NeedsApproval, Wish, gate, warned
 from tasks.production import Production, Watcher
 from tasks.report import RunReport, result_json
 from tasks.shoot import check_ready, owner
@@ -110,6 +110,8 @@ async def render_ask(
             check_ready(production, plan)
         if isinstance(approval, Approval):
             return _final(await render_plan(production, plan, approval, ask, board))
+        if in_deployment():
+            production.ledger.tell(wish.attempt_of, ASKED, {"digest": plan.digest, "why": approval.why})
     if not in_deployment():
         return Failed(name="Not approved", message=f"{approval.total} to be approved", data=None)
     if waits is not None:

@@ -12,8 +12,10 @@ from tasks.estimate import Action, Plan, bound, digest_of
 from tasks.ledger import Approval, Cap, Ledger
 from tasks.settings import Settings
 
-__all__ = ["CONFIRM", "Approval", "NeedsApproval", "Wish", "beyond", "gate", "warned"]
+__all__ = ["ASKED", "CONFIRM", "Approval", "NeedsApproval", "Wish", "beyond", "gate", "warned"]
 
+ASKED = "approval-asked"
+"""The fact that a run of a deployment suspended to ask a person; told of its `attempt_of`."""
 SHORTEST = 12
 """Digits of a digest that tell it from every other."""
 
@@ -66,7 +68,9 @@ def gate(plan: Plan, ledger: Ledger, wish: Wish) -> Approval | NeedsApproval:
     if earlier is not None and any(cap.micros for cap in earlier.caps):
         changes = "; ".join(_beyond_approved(earlier, plan))
         return NeedsApproval(_spent(plan), f"an earlier attempt was approved without this: {changes}")
-    why = _needs_a_person(plan, ledger, wish)
+    # A day's limit may be free again once a person has answered: the answer counts, be it a lower cap or a no.
+    asked = wish.attempt_of and any(event.kind == ASKED for event in ledger.events(wish.attempt_of))
+    why = "a person was asked about this run" if asked else _needs_a_person(plan, ledger, wish)
     return NeedsApproval(_spent(plan), why) if why else _approval(plan, wish, "auto", _rule(plan, wish))
 
 

@@ -18,7 +18,7 @@ from specs.money import Money
 from tasks.errors import Refused
 from tasks.estimate import Action, Plan
 from tasks.exits import ExitCode
-from tasks.gate import Approval, NeedsApproval, Wish, gate, warned
+from tasks.gate import ASKED, Approval, NeedsApproval, Wish, gate, warned
 from tasks.ledger import IntentState, Reserved
 from tasks.production import Production
 from tasks.report import RunReport
@@ -224,6 +224,22 @@ async def test_F102_a_changed_board_of_a_flow_run_is_asked_about_again(tmp_path:
             asked = gate(await planned(production, here.board(text)), production.ledger, wish)
     assert isinstance(asked, NeedsApproval)
     assert "SH020: new" in asked.why
+
+
+async def test_F97_what_a_person_was_asked_about_no_rule_decides_any_more(tmp_path: Path) -> None:
+    """A run that suspended for the day's limit resumes on another day: it still takes the person's answer."""
+    with till(tmp_path) as here:
+        wish = Wish(attempt_of="flow-run-1")
+        async with here.open() as production:
+            plan = await planned(production, here.board(budget="{auto_approve: 9.00 USD}"))
+            assert isinstance(gate(plan, production.ledger, wish), Approval)
+            production.ledger.tell("flow-run-1", ASKED, {"digest": plan.digest})
+            assert isinstance(gate(plan, production.ledger, wish), NeedsApproval)
+            assert isinstance(gate(plan, production.ledger, Wish(attempt_of="flow-run-2")), Approval)
+            lower = judged(plan, production.ledger, wish, Verdict(plan.digest, Money.of("0.10"), ""))
+            report = await shoot(production, plan, lower, PlainSteps())
+            assert not here.truth.creates
+    assert [row.state for row in report.rows] == ["refused"]
 
 
 OPERATOR = {"RUSHES_AUTO_CAP": "0.50", "RUSHES_AUTO_DAY_CAP": "0.90"}
