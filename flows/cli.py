@@ -18,6 +18,7 @@ from specs.errors import SpecError
 from specs.money import Money, MoneyError
 from tasks.errors import RushesError
 from tasks.exits import ExitCode, worst
+from tasks.redaction import without_known
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,7 +84,7 @@ def _told(error: Exception) -> tuple[ExitCode, str, str]:
         case RushesError():
             return ExitCode(error.exit_code), str(error), error.diagnostics()
         case _:
-            traceback.print_exception(error)
+            print(without_known("".join(traceback.format_exception(error))), file=sys.stderr)
             return ExitCode.DEFECT, "a defect of Rushes, not of your board", "Please report the lines above."
 
 
@@ -97,6 +98,7 @@ def _outside_command(words: Sequence[str]) -> Callable[[Sequence[str]], int | No
 
 
 def _fail(as_json: bool, code: ExitCode, message: str, hint: str) -> int:
+    message, hint = without_known(message), without_known(hint)
     if as_json:
         _print_json({"error": message, "hint": hint, "exit_code": int(code)})
     _say(f"rushes: {message}")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.errors import SetupProblem
+from tasks.seams import SystemRng
 from tasks.settings import Settings, override, prefect_credentials
 
 __all__ = ["rehearsal_home", "rehearsing"]
@@ -62,16 +63,16 @@ def _urls(process: "subprocess.Popen[str]") -> Mapping[str, str]:
 
 
 def _pointed(settings: Settings, home: Path, urls: Mapping[str, str]) -> dict[str, str]:
-    rate = settings.sjinn_usd_per_credit
+    rate, key = settings.sjinn_usd_per_credit, SystemRng().token()
     return {
         "RUSHES_HOME": str(home),
         "RUSHES_STORE": f"{settings.store.rstrip('/')}/rehearsal",
         "RUSHES_LEDGER": "",
         "RUSHES_PUBLISH": "",
         "RUSHES_CALLBACK_URL": "",
-        "SHORTAPI_KEY": "rehearsal",
+        "SHORTAPI_KEY": key,
         "SHORTAPI_BASE_URL": urls["shortapi_url"],
-        "SJINN_API_KEY": "rehearsal",
+        "SJINN_API_KEY": key,
         "SJINN_BASE_URL": urls["sjinn_url"],
         "SJINN_USD_PER_CREDIT": str(rate) if rate else "",
         **({} if settings.poll_seconds else {"RUSHES_POLL_SECONDS": "0.5"}),

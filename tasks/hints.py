@@ -12,6 +12,7 @@ from tasks.production import Production
 from tasks.providers.candidates import candidates, named_ids
 from tasks.providers.interface import Failure, Handle, Kind, Snapshot
 from tasks.providers.strictjson import Parsed, parse_json
+from tasks.redaction import scrub
 
 __all__ = ["MOST", "follow", "note_hint"]
 
@@ -22,6 +23,7 @@ _HINT, _REFUTED = "callback", "callback-refuted"
 
 def note_hint(production: Production, intent_id: str, body: bytes) -> bool:
     """Record a callback durably; False where the same body was recorded before, or too many were. Blocks."""
+    body = scrub(body)
     sha256 = hashlib.sha256(body).hexdigest()
     known = production.ledger.hints(intent_id)
     if len(known) >= MOST or any(hint.payload.get("sha256") == sha256 for hint in known):

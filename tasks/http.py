@@ -16,7 +16,7 @@ from tasks.errors import OutcomeUnknown, Transient
 from tasks.inflate import inflated
 from tasks.netguard import AddressRefused, AddressRules, Vetted, readable
 from tasks.providers.interface import Reply, Request
-from tasks.redaction import hush_http_logs, redact
+from tasks.redaction import hush_http_logs, redact, scrub, without_known
 from tasks.seams import Clock
 
 __all__ = ["MAX_BODY", "NOT_SENT", "NotSent", "Stream", "Unanswered", "Wire"]
@@ -69,10 +69,16 @@ class _Arriving:
         self.whole = True
 
     def reply(self, clock: Clock) -> Reply:
+        """What came, without our own secrets: whoever reads, journals or shows it has none to lose."""
         # RFC 9110, 6.6.1: a recipient with a clock adds the time of receipt where the sender gave no date.
-        headers = {"date": format_datetime(clock.now(), usegmt=True), **self.headers}
+        headers = {"date": format_datetime(clock.now(), usegmt=True), **_clean(self.headers)}
         body, whole = inflated(bytes(self.raw), headers.get("content-encoding", ""), MAX_BODY)
-        return Reply(self.status, headers, body[:MAX_BODY], truncated=not (self.whole and whole))
+        truncated = not (self.whole and whole)
+        return Reply(self.status, headers, scrub(body[:MAX_BODY], cut=truncated), truncated=truncated)
+
+
+def _clean(headers: Mapping[str, str]) -> dict[str, str]:
+    return {without_known(name): without_known(value) for name, value in headers.items()}
 
 
 class Stream:
@@ -81,7 +87,7 @@ class Stream:
     def __init__(self, url: str, response: httpx.Response) -> None:
         self.url = url
         self.status = response.status_code
-        self.headers: Mapping[str, str] = dict(response.headers)
+        self.headers: Mapping[str, str] = _clean(response.headers)
         self._response = response
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -171,7 +177,7 @@ class Wire:
                 if response.status_code not in _REDIRECTS or target is None:
                     yield Stream(url, response)
                     return
-            url, guard = _joined(url, target), rules
+            url, guard = _joined(url, without_known(target)), rules
         raise AddressRefused(f"more than {MAX_REDIRECTS} redirects")
 
     async def close(self) -> None:

@@ -3,12 +3,12 @@
 import os
 import socket
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 from platformdirs import user_state_path
@@ -23,6 +23,7 @@ from pydantic_settings import (
 
 from specs.money import USD, Money
 from tasks.errors import SetupProblem
+from tasks.redaction import SHORT, conceal
 from tasks.seams import SystemRng
 
 __all__ = [
@@ -173,6 +174,19 @@ class Settings(BaseSettings):
         for field in self.model_fields_set:
             name = _name(field)
             self._sources[name] = ENVIRONMENT if name in there else FILE if name in file else PREFECT
+        conceal(self._secrets())
+
+    def _secrets(self) -> Iterator[str]:
+        """Whatever opens a door of this installation: keys, logins, and the passwords of the store's and the ledger's addresses."""
+        for name in type(self).model_fields:
+            value = getattr(self, name, None)
+            if isinstance(value, SecretStr):
+                yield value.get_secret_value()
+            elif isinstance(value, str) and len(password := _password(value)) >= SHORT:
+                yield from (password, unquote(password))
+        for name in _OTHER_KEYS:
+            whole = os.environ.get(name, "")
+            yield from (one for one in (whole, whole.partition(":")[2]) if len(one) >= SHORT)
 
     @classmethod
     def load(cls, overlay: Mapping[str, str] | None = None) -> Self:
@@ -274,6 +288,12 @@ class Settings(BaseSettings):
 ENVIRONMENT, FILE, PREFECT = "the environment", ".env", "Prefect"
 """Where a setting comes from, as people read it."""
 
+_OTHER_KEYS = (
+    *("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_KEY"),
+    *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_CONNECTION_STRING"),
+    *("AZURE_STORAGE_SAS_TOKEN", "AZURE_CLIENT_SECRET"),
+)
+
 _PLACES = {
     *("RUSHES_HOME", "RUSHES_LEDGER", "RUSHES_STORE", "RUSHES_INBOX", "RUSHES_CALLBACK_URL"),
     *("RUSHES_PUBLISH", "RUSHES_PUBLISH_BASE", "RUSHES_ALLOW_PRIVATE_URLS"),
@@ -297,6 +317,13 @@ def _dotenv() -> dict[str, str]:
 def _alias(name: str) -> str:
     fields = {str(field.validation_alias): key for key, field in Settings.model_fields.items()}
     return fields.get(name, name)
+
+
+def _password(value: str) -> str:
+    try:
+        return urlsplit(value).password or ""
+    except ValueError:
+        return ""
 
 
 def _name(field: str) -> str:

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from tasks.providers.strictjson import Parsed, parse_json
+from tasks.redaction import HIDDEN
 
 __all__ = ["MOST", "candidates", "is_job_id", "named_ids"]
 
@@ -17,8 +18,10 @@ _UUID = re.compile(rb"\b[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\b")
 
 
 def is_job_id(value: object) -> bool:
-    """Whether a value can be polled with: printable ASCII text without blanks, and no printed null."""
-    return isinstance(value, str) and bool(_USABLE.fullmatch(value)) and value.lower() not in _PLACEHOLDERS
+    """Whether a value can be polled with: printable ASCII text without blanks, no printed null, and nothing that was hidden."""
+    if not isinstance(value, str) or HIDDEN in value:
+        return False
+    return bool(_USABLE.fullmatch(value)) and value.lower() not in _PLACEHOLDERS
 
 
 def candidates(body: bytes) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from tasks.providers.candidates import candidates, named_ids
 from tasks.providers.interface import Failure, Kind, Phase, Reply
 from tasks.providers.strictjson import Parsed, Unreadable, parse_json
-from tasks.redaction import redact
+from tasks.redaction import redact, without_known
 
 __all__ = [
     "MESSAGE_MAX",
@@ -160,7 +160,7 @@ def first_text(table: object, *keys: str) -> str:
 
 def plain(text: object) -> str:
     """A stranger's text for logs and terminals: without keys, control characters escaped, at most 300 characters (S24)."""
-    told = redact(("" if text is None else str(text))[:_LOOKED_AT])[: MESSAGE_MAX + 1]
+    told = redact(without_known("" if text is None else str(text))[:_LOOKED_AT])[: MESSAGE_MAX + 1]
     shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in told)
     return shown if len(shown) <= MESSAGE_MAX else shown[: MESSAGE_MAX - 1] + "…"
 
