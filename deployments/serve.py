@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from deployments.ending import stop_on_signals
-from deployments.prefect_server import OwnServer, healthy
+from deployments.prefect_server import OwnServer, healthy, watch_server
 from flows.prefect_reach import unguarded
 from tasks.errors import RushesError, SetupProblem
 from tasks.settings import (
@@ -114,9 +114,10 @@ class _Service:
             problem = await asyncio.to_thread(unguarded, given, prefect_password())
             if problem:
                 _say(f"warning: the Prefect server at {given} {problem}; `rushes doctor` says how to mend it")
+            self._beside_task(ending, watch_server(given, _say))
             return given
         login, new = prefect_login(settings.home)
-        server = OwnServer(self._options.port, login, _say)
+        server = OwnServer(self._options.port, login, settings.home, _say)
         await server.start()
         serving_prefect(server.url, login)
         kept = f"is kept in {settings.home / LOGIN_FILE}"
@@ -138,17 +139,20 @@ class _Service:
         ending.push_async_callback(ended)
 
     async def _until_told(self) -> None:
-        """Until a signal, or until a part ends by itself, which none should.
+        """Until a signal.
 
         Raises:
-            RushesError: what ended it.
+            RushesError: a part has ended by itself, which none should; with what ended it.
         """
         told = asyncio.ensure_future(self._stop.wait())
         done, _ = await asyncio.wait({told, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        if self._stop.is_set():
+            return
         told.cancel()
         self._stop.set()
-        for task in done - {told}:
+        for task in done:
             task.result()
+        raise SetupProblem("a part of `rushes serve` ended by itself", "Start it again.")
 
     async def _installed(self, settings: Settings) -> None:
         from deployments.automations import install_all
