@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from deployments.prefect_server import healthy
+from tasks.settings import LOGIN_FILE
 from tasks.storage import Store
 from tests.deployments.conftest import S3Server
 from tests.fixtures.boards import board, stills
@@ -35,7 +36,7 @@ def test_a_server_of_our_own_renders_what_was_dropped_in_s3_while_it_was_down(
     inbox.put_once(b"rushes: 1\n", "monday/bad.yaml")
     house = Installation(tmp_path, settings)
     with ExitStack() as stack, serving(house, "--port", str(port)) as served:
-        rest = Rest(served.document["api_url"])
+        rest = Rest(served.document["api_url"], (house.home / LOGIN_FILE).read_text().strip())
         stack.callback(rest.close)
         deployment = rest.deployment("costs/costs")["id"]
         soon = {"schedule": {"interval": 2, "anchor_date": "2020-01-01T00:00:00Z"}, "active": True}
