@@ -121,7 +121,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 def post(port: int, path: str, body: bytes, *, method: str = "POST") -> tuple[int, dict[str, str], bytes]:
     """One request; status, headers and body of the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         connection.request(method, path, body, {"Content-Type": "application/json"})
         reply = connection.getresponse()

@@ -50,7 +50,7 @@ def test_each_stored_take_has_a_picture_that_a_browser_shows(shown: tuple[Rest, 
         options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
         page = browser.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(240_000)
         page.goto(f"{rest.url.removesuffix('/api')}/artifacts/artifact/{takes[0]['id']}")
         page.wait_for_function("[...document.images].some(one => one.naturalWidth === 480)")
         browser.close()

@@ -134,7 +134,7 @@ def test_a_producer_fills_the_form_and_approves_the_plan_in_a_browser(served: Se
         options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(240_000)
         page.goto(f"{ui}/deployments")
         page.get_by_role("link", name="render", exact=True).first.click()
         page.get_by_role("button", name="Run", exact=True).first.click()
@@ -143,7 +143,7 @@ def test_a_producer_fills_the_form_and_approves_the_plan_in_a_browser(served: Se
         page.locator("textarea").first.fill(spec)
         page.get_by_role("button", name="Submit").click()
         page.get_by_role("button", name="View run").last.click()
-        page.get_by_text("Suspended", exact=True).first.wait_for(timeout=120_000)
+        page.get_by_text("Suspended", exact=True).first.wait_for(timeout=400_000)
         [run] = [one["id"] for one in served.rest.runs("render/render") if one["parameters"]["spec"] == spec]
         served.rest.asks(run)
         page.get_by_role("button", name="Resume").first.click()
@@ -151,7 +151,7 @@ def test_a_producer_fills_the_form_and_approves_the_plan_in_a_browser(served: Se
         page.locator(".schema-form-property-string .p-select-button__control").first.press("Space")
         page.locator(".p-select-option").get_by_text("approve", exact=True).click()
         page.get_by_role("button", name="Submit").last.click()
-        page.get_by_text("Completed", exact=True).first.wait_for(timeout=120_000)
+        page.get_by_text("Completed", exact=True).first.wait_for(timeout=400_000)
         page.get_by_text("Artifacts", exact=True).first.click()
         page.get_by_text("rushes-browsed-costs").first.wait_for()
         browser.close()

@@ -125,7 +125,7 @@ def test_a_link_is_presigned_and_opens_without_keys(store: Store) -> None:
     assert link is not None
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in link
     assert "X-Amz-Expires=7200" in link
-    with urllib.request.urlopen(link, timeout=10) as reply:
+    with urllib.request.urlopen(link, timeout=60) as reply:
         assert reply.read() == CLIP
         assert reply.headers["Content-Type"] == "video/mp4"
 

@@ -12,7 +12,7 @@ import pytest
 from deployments.sandbox import Job, Sandbox
 from deployments.sandbox.shelf import PLAIN
 
-WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=20)
+WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=120)
 """On a fresh connection each time; loading certificates would cost 40 ms a client."""
 KEY = {"Authorization": "Bearer canary-key-7f3a"}
 

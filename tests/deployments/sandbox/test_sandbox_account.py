@@ -18,8 +18,9 @@ import pytest
 
 from deployments.sandbox import InUse, Sandbox
 from deployments.sandbox.shelf import PLAIN
+from tests.fixtures.serving import eventually
 
-WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=20)
+WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=120)
 """On a fresh connection each time; loading certificates would cost 40 ms a client."""
 CANARY = "canary-key-7f3a"
 
@@ -40,7 +41,7 @@ class Process:
 
     def end(self, number: signal.Signals) -> int:
         self.run.send_signal(number)
-        code = self.run.wait(timeout=20)
+        code = self.run.wait(timeout=120)
         assert self.run.stdout is not None
         self.run.stdout.close()
         return code
@@ -62,8 +63,8 @@ def test_F04_a_job_accepted_under_a_lost_reply_survives_kill_9(customer_of: Any,
     with _process(account, "--job-seconds", "0", "--fault", "hang-after") as first:
         shortapi = customer_of(first, "shortapi")
         with pytest.raises(httpx.ReadTimeout):
-            shortapi.post(shortapi.order(), timeout=0.3)
-        [before] = first.truth()["jobs"]
+            shortapi.post(shortapi.order(), timeout=httpx.Timeout(120, read=0.3))
+        [before] = eventually(lambda: first.truth()["jobs"])
         clip = WEB.get(shortapi.clip_url(before["job_id"])).content
         first.end(signal.SIGKILL)
     with _process(account) as second:
@@ -193,7 +194,7 @@ def test_long_fields_are_kept_as_their_hash(shortapi: Any) -> None:
 def test_an_unreadable_request_is_answered_and_not_booked(sandbox: Sandbox) -> None:
     """HTTP 400 for bytes that are no HTTP."""
     host, port = sandbox.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as line:
+    with socket.create_connection((host, int(port)), timeout=60) as line:
         line.sendall(b"HELO sandbox\r\n\r\n")
         assert line.recv(100).startswith(b"HTTP/1.1 400")
     assert sandbox.account().requests == ()
@@ -237,8 +238,8 @@ def test_a_sandbox_ends_whatever_its_clients_are_waiting_for(fault: str, custome
             body = json.dumps(shortapi.order()).encode()
             head = f"POST /api/v1/job/create HTTP/1.1\r\nAuthorization: Bearer k\r\nContent-Length: {len(body)}\r\n\r\n"
             host, port = running.url.removeprefix("http://").split(":")
-            line = socket.create_connection((host, int(port)), timeout=10)
+            line = socket.create_connection((host, int(port)), timeout=60)
             line.sendall(head.encode() + body)
         line.close()
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((host, int(port)), timeout=10)
+            socket.create_connection((host, int(port)), timeout=60)

@@ -16,7 +16,7 @@ from deployments.sandbox import FAULTS, Sandbox
 from deployments.sandbox.faults.kinds import CreateFault
 from deployments.sandbox.shelf import PLAIN
 
-WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=20)
+WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=120)
 """On a fresh connection each time; loading certificates would cost 40 ms a client."""
 PATIENCE, LONG = 0.3, 60.0
 """Seconds; short only where silence is what is promised, so that a busy machine changes no verdict."""
@@ -58,7 +58,7 @@ def drips(customer: Any, enough: int) -> bytes:
     path = customer.create_url.removeprefix(customer.sandbox.url)
     head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer k\r\nContent-Length: {len(body)}\r\n\r\n"
     seen = b""
-    with socket.create_connection((host, int(port)), timeout=10) as line:
+    with socket.create_connection((host, int(port)), timeout=60) as line:
         line.sendall(head.encode() + body)
         while len(seen) < enough:
             seen += line.recv(65536)

@@ -18,7 +18,7 @@ from deployments.sandbox.clips import FLAWS, box_cut
 from deployments.sandbox.faults.kinds import FileFault
 from deployments.sandbox.shelf import PLAIN
 
-WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=20)
+WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=120)
 """On a fresh connection each time; loading certificates would cost 40 ms a client."""
 PATIENCE, LONG = 0.3, 60.0
 """Seconds; short only where silence is what is promised, so that a busy machine changes no verdict."""
@@ -206,7 +206,7 @@ def test_S03_an_upload_has_a_plain_name(name: str, sandbox: Sandbox) -> None:
     """Anything else is refused or not there."""
     host, port = sandbox.url.removeprefix("http://").split(":")
     path = name.replace("\n", "%0A")
-    with socket.create_connection((host, int(port)), timeout=10) as line:
+    with socket.create_connection((host, int(port)), timeout=60) as line:
         line.sendall(f"PUT /files/{path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx".encode())
         assert line.recv(100).startswith(b"HTTP/1.1 400")
     assert not any(

@@ -14,7 +14,7 @@ from deployments.sandbox import FAULTS, Sandbox
 from deployments.sandbox.faults.kinds import CallbackFault, JobFault, QueryFault
 from deployments.sandbox.shelf import PLAIN
 
-WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=20)
+WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=120)
 """On a fresh connection each time; loading certificates would cost 40 ms a client."""
 PATIENCE, LONG = 0.3, 60.0
 """Seconds; short only where silence is what is promised, so that a busy machine changes no verdict."""

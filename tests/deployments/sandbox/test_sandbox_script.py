@@ -17,7 +17,7 @@ from deployments.sandbox.faults.kinds import CreateFault
 from deployments.sandbox.faults.script import Armed, Script, parse
 from deployments.sandbox.shelf import PLAIN
 
-WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=20)
+WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=120)
 """On a fresh connection each time; loading certificates would cost 40 ms a client."""
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from deployments.sandbox import Sandbox
 from deployments.sandbox.shelf import PLAIN
 
-WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=20)
+WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=120)
 """On a fresh connection each time; loading certificates would cost 40 ms a client."""
 SHOTS = [{"duration": 2, "prompt": "Drift"}, {"duration": 3, "prompt": "Push in"}]
 

@@ -10,7 +10,7 @@ import pytest
 from deployments.sandbox import Sandbox
 from deployments.sandbox.shelf import PLAIN
 
-WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=20)
+WEB = httpx.Client(verify=PLAIN, headers={"Connection": "close"}, timeout=120)
 """On a fresh connection each time; loading certificates would cost 40 ms a client."""
 KEY = {"Authorization": "Bearer canary-key-7f3a"}
 
