@@ -17,6 +17,7 @@ from tasks.outcome import owed, words_of
 from tasks.production import Production, standing_caps
 from tasks.providers.interface import Failure, Kind, Snapshot, State
 from tasks.settings import Settings
+from tasks.settle import book_charges
 from tasks.shoot import owner
 from tasks.store import store_take
 from tasks.wait import apply, claimed, is_due, poll_once
@@ -82,6 +83,7 @@ async def collect(production: Production, owner: str, *, due_only: bool = False)
     waited for: what is not ready has its next try in the ledger.
     """
     production.ledger.recover(owner)
+    await book_charges(production)
     production.ledger.settle_failed(production.clock.now())
     slots = asyncio.Semaphore(AT_ONCE)
     async with asyncio.TaskGroup() as group:

@@ -183,6 +183,7 @@ def apply(production: Production, intent: Intent, answer: Snapshot | Failure) ->
     if isinstance(answer, Failure):
         ledger.note(intent.intent_id, "poll-failed", {"kind": answer.kind, "message": answer.message})
         return intent
+    _note_cost(production, intent, answer)
     match answer.state:
         case State.SUCCEEDED:
             production.hooks("K16")
@@ -194,3 +195,11 @@ def apply(production: Production, intent: Intent, answer: Snapshot | Failure) ->
             return ledger.failed(intent.intent_id, answer.reason, refunded=answer.refunded, moderated=moderated)
         case State.QUEUED | State.RUNNING | State.UNKNOWN:
             return ledger.resumed(intent.intent_id) if intent.state is IntentState.STALLED else intent
+
+
+def _note_cost(production: Production, intent: Intent, snapshot: Snapshot) -> None:
+    """A price that is named beside anything but success is a fact as well; 0 is one only once the job has ended."""
+    ended = snapshot.state in {State.FAILED, State.CANCELED}
+    cost = None if snapshot.state is State.SUCCEEDED or snapshot.refunded else snapshot.cost
+    if cost is not None and cost != intent.amount and (cost.micros or ended):
+        production.ledger.named(intent.intent_id, cost, "the query")

@@ -24,12 +24,16 @@ _CURSOR_MAX = 2000
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One row of the ledger: which task cost what; `cost` None where the row names none that is exact."""
+    """One row of the ledger: which task cost what; `cost` None where the row names none that is exact.
+
+    `entry` is the row's own number, by which one that is shown on two pages counts once; "" where it has none.
+    """
 
     task_id: str
     task_type: str
     cost: Money | None
     at: str
+    entry: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +90,6 @@ def _has_task(row: object) -> bool:
 def _charge(row: Mapping[str, Any]) -> Charge:
     at = row.get("created_at", row.get("create_time", row.get("time")))
     cost = credits_amount(row.get("cost_credits"), SJinn.caps.unit)
-    return Charge(row["task_id"], plain(row.get("task_type")), cost, plain(at))
+    entry = row.get("id")
+    numbered = isinstance(entry, int | str) and not isinstance(entry, bool)
+    return Charge(row["task_id"], plain(row.get("task_type")), cost, plain(at), str(entry) if numbered else "")

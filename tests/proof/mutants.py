@@ -109,6 +109,14 @@ MUTANTS: tuple[Mutant, ...] = (
         thin=9,
     ),
     Mutant(
+        "every charge is booked",
+        "tasks/settle.py",
+        "return sum(costs[1:], costs[0]) if",
+        "return costs[0] if",
+        ("sjinn-charged-twice",),
+        thin=9,
+    ),
+    Mutant(
         "the overbilling breaker",
         "tasks/ledger/breakers.py",
         "return micros * under > record.quote_micros * over",

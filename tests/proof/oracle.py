@@ -4,7 +4,7 @@ import asyncio
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -75,6 +75,8 @@ class Oracle(httpx.AsyncBaseTransport):
         path = request.url.path
         if "/clips/" in path:
             return self._file(request)
+        if path.endswith("/query_credits_usage"):
+            return reply({"success": True, "data": {"records": list(self._charges()), "next_cursor": None}})
         body = json.loads(await request.aread() or b"{}")
         creates = path.endswith(("/job/create", "/create_tool_task"))
         if creates:
@@ -101,6 +103,14 @@ class Oracle(httpx.AsyncBaseTransport):
             raise
         self.life("K9 head of the reply")
         return response
+
+    def _charges(self) -> Iterator[dict[str, Any]]:
+        """The rows of SJinn's list of charges."""
+        for job in self.jobs.values():
+            parts = 2 if job.charged_twice else 1
+            for part in range(parts) if job.provider == "sjinn" else ():
+                cost = float(job.billed / parts)
+                yield {"id": f"{job.job_id} {part}", "task_id": job.job_id, "task_type": "tool", "cost_credits": cost}
 
     def _accept(self, create: Create, asked: dict[str, Any], body: dict[str, Any], factor: str = "1") -> Job:
         create.accepted = True
@@ -133,7 +143,9 @@ class Oracle(httpx.AsyncBaseTransport):
             return reply(unlisted) if name == "unlisted" else sent(200, b"<html>busy</html>")
         if name == "twice":
             self._accept(create, asked, body)
-        job = self._accept(create, asked, body, argument if name == "bill" else "1")
+        factor = argument if name == "bill" else "2" if name == "charged-twice" else "1"
+        job = self._accept(create, asked, body, factor)
+        job.charged_twice = name == "charged-twice"
         if name == "callback-first":
             self.time.turn(JOB_SECONDS)
         if name == "callback-first" and argument == "lost":

@@ -125,6 +125,15 @@ def _sleepers() -> Iterator[Script]:
 def _sjinn() -> Iterator[Script]:
     for kind in ("ok", "lost:after", "lost:before", "http:502-after", "contradiction", "id:empty", "no-credit"):
         yield Script(f"sjinn-{kind.replace(':', '-')}", create=(kind,), provider="sjinn")
+    yield Script("sjinn-charged-twice", create=("charged-twice",), provider="sjinn", overbills=True)
+    yield Script(
+        "sjinn-failed-charged-twice",
+        create=("charged-twice",),
+        job=("failed",),
+        provider="sjinn",
+        overbills=True,
+        ends="FAILED_FINAL",
+    )
     yield Script("sjinn-failed", job=("failed",), provider="sjinn", ends="FAILED_FINAL")
 
 

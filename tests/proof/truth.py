@@ -21,6 +21,7 @@ class Job:
     queries: int = 0
     told_done: bool = False
     version: int = 0
+    charged_twice: bool = False
 
     @property
     def net(self) -> Decimal:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.collect import collect
 from tasks.ledger import Intent
 from tasks.production import Production
 from tasks.store import store_take
@@ -67,6 +68,10 @@ class Shoot:
     def stored(self) -> Intent:
         """All three."""
         return self.store(self.wait(self.submit()))
+
+    def collect(self) -> None:
+        """`rushes collect`."""
+        self._loop.run_until_complete(collect(self.production, "test"))
 
     def kinds(self, intent: Intent) -> list[str]:
         """What the ledger tells of it, in order."""

@@ -86,7 +86,10 @@ def test_charges_are_read_wherever_the_rows_lie() -> None:
         "items": [row, {"id": 2, "task_id": None}, "x", {**row, "task_id": "T-2", "cost_credits": "many"}],
         "next_cursor": "c",
     }
-    expected = (Charge("T-1", "tool_x", credits_of(1000), "2026-11-22"), Charge("T-2", "tool_x", None, "2026-11-22"))
+    expected = (
+        Charge("T-1", "tool_x", credits_of(1000), "2026-11-22", entry="1"),
+        Charge("T-2", "tool_x", None, "2026-11-22", entry="1"),
+    )
     assert decode_usage(answered(page)) == Usage(expected, "c")
     assert decode_usage(answered({"list": [], "cursor": None})) == Usage((), None)
 
