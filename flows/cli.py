@@ -360,7 +360,15 @@ def costs(
 
 @app.command
 def doctor(
+    ledger: Annotated[
+        str, Parameter(help="With --adopt: also take over the orders of this ledger, which is lost for good.")
+    ] = "",
+    /,
     *,
+    adopt: Annotated[
+        bool, Parameter(negative="", help="Take over what the store's order slips tell and the ledger has lost.")
+    ] = False,
+    why: Annotated[str, Parameter(help="With --adopt LEDGER: the reason; recorded.")] = "",
     reconcile: Annotated[
         str | None, Parameter(help="Leave recovery after a restored or damaged ledger: what you compared it with.")
     ] = None,
@@ -368,13 +376,19 @@ def doctor(
 ) -> int:
     """Check keys, ledger, storage, Prefect, the clock and whether the providers can be reached. Spends nothing.
 
+    After a restored backup, `--adopt` takes over the orders that the backup does not know; `rushes collect` fetches them.
+
     Example: rushes doctor
+    Example: rushes doctor --adopt
     """
     from flows import doctor as surgery
 
+    if (ledger or why) and not adopt:
+        raise CycloptsError(msg="a ledger is named, or a reason given, with --adopt only")
     if reconcile is not None:
         surgery.reconcile(reconcile)
-    findings = asyncio.run(surgery.examine())
+    findings = surgery.adopt(ledger, why) if adopt else []
+    findings += asyncio.run(surgery.examine())
     if as_json:
         _print_json([finding.document() for finding in findings])
     out = _people(as_json)

@@ -19,6 +19,7 @@ from tasks.providers.interface import Failure, Kind, Snapshot, State
 from tasks.settings import Settings
 from tasks.settle import book_charges
 from tasks.shoot import owner
+from tasks.slips import tend_slips
 from tasks.store import store_take
 from tasks.wait import apply, claimed, is_due, poll_once
 
@@ -91,6 +92,7 @@ async def collect(production: Production, owner: str, *, due_only: bool = False)
             group.create_task(_collect_one(production, intent, slots, due_only=due_only))
             for intent in production.ledger.asked_after()
         ]
+    await tend_slips(production)
     found = [one.result() for one in running]
     # What was decided and brought nothing new is no news.
     return [one for one in found if one.open or one.defect or one.intent.state is not one.before or one.intent.artifact]

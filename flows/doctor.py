@@ -3,11 +3,12 @@
 import asyncio
 import datetime as dt
 import getpass
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from flows.prefect_reach import unguarded
+from tasks.adoption import adopt_slips, named, news
 from tasks.errors import Refused, RushesError, SetupProblem, Transient
 from tasks.gate import CONFIRM
 from tasks.ledger import Ledger
@@ -16,11 +17,13 @@ from tasks.providers import PROVIDERS
 from tasks.providers.interface import Request
 from tasks.settings import Settings, prefect_credentials, prefect_password, prefect_used
 from tasks.shoot import owner
+from tasks.slips import Slip
 from tasks.storage import Store
 
-__all__ = ["Finding", "examine", "reconcile"]
+__all__ = ["Finding", "adopt", "examine", "reconcile"]
 
 REACH = 10.0
+NAMED = 5
 CLOCK_SKEW = 120.0
 
 
@@ -72,6 +75,28 @@ def reconcile(reason: str) -> None:
         ledger.close()
 
 
+def adopt(lost: str, why: str) -> list[Finding]:
+    """Take over the orders that the store's slips tell of and the ledger does not, also those of a `lost` ledger.
+
+    Raises:
+        Refused: another ledger is named without a reason.
+        SetupProblem: ledger or store cannot be used.
+    """
+    if lost and not why.strip():
+        raise Refused(f"say why the orders of ledger {lost} are taken over", "Add --why TEXT; it is recorded.")
+    settings = Settings.load()
+    production = Production.open(settings)
+    try:
+        production.ledger.recover(owner())
+        why = why or "the home was put back from an older copy"
+        found = adopt_slips(production, lost, getpass.getuser(), why)
+    finally:
+        production.ledger.close()
+    if not found:
+        return [Finding("adopted", "no slip in the store tells of an order that this ledger lost")]
+    return [Finding("adopted", line) for line in named(found)]
+
+
 async def examine() -> list[Finding]:
     """Look at everything; what cannot be opened is a finding, never an exception."""
     try:
@@ -87,6 +112,7 @@ async def examine() -> list[Finding]:
                 Finding("caps", "", str(passed), CONFIRM, money=True)
                 for passed in production.ledger.passed_caps(standing_caps(settings))
             ]
+            found += await asyncio.to_thread(lambda: list(_slips(production)))
             found += [one async for one in _providers(production)]
             found.append(await _prefect(production))
     return found
@@ -132,6 +158,32 @@ def _unapproved(settings: Settings) -> Finding:
         return Finding("unapproved runs", f"at most {' and '.join(limits)}")
     state = "RUSHES_AUTO_CAP and RUSHES_AUTO_DAY_CAP are not set: only a board's own auto_approve limits them"
     return Finding("unapproved runs", state, unset=True)
+
+
+def _slips(production: Production) -> Iterator[Finding]:
+    """Orders that the store announces and the ledger does not know: bought by a lost life of it, or by another ledger."""
+    try:
+        slips = list(news(production))
+    except RushesError as error:
+        yield Finding("orders", "", str(error), error.hint)
+        return
+    mine = [slip for slip in slips if slip.facts.get("ledger_id") == production.ledger.ledger_id]
+    others = [slip for slip in slips if slip not in mine]
+    if mine:
+        cure = "The ledger was put back from an older copy: `rushes doctor --adopt`, then `rushes collect`."
+        yield _strange(mine, "the ledger has lost", cure)
+    if others:
+        cure = "Use the RUSHES_HOME and RUSHES_LEDGER that wrote them; if they are lost for good, "
+        yield _strange(others, "another ledger made", f"{cure}`rushes doctor --adopt LEDGER --why TEXT`.")
+    if not slips:
+        yield Finding("orders", "the store announces none that this ledger does not know")
+
+
+def _strange(slips: list[Slip], what: str, cure: str) -> Finding:
+    told = [f"{slip.path} ({slip.who})" for slip in slips[:NAMED]]
+    more = f" and {len(slips) - NAMED} more" if len(slips) > NAMED else ""
+    problem = f"the store announces {len(slips)} orders that {what}: {'; '.join(told)}{more}"
+    return Finding("orders", "", problem, cure, money=True)
 
 
 def _callback(settings: Settings) -> Finding:

@@ -24,7 +24,8 @@ from tasks.ledger import Intent, Ledger
 from tasks.production import Production
 from tasks.providers import PROVIDERS
 from tasks.settings import Settings
-from tasks.shoot import check_receipts
+from tasks.shoot import check_announced
+from tasks.slips import strangers
 from tasks.storage import Missing, read_spec
 from tasks.validate import CheckedShot, Checking, check_shot
 
@@ -258,10 +259,14 @@ async def plan_now(ask: Ask) -> Plan:
     async with Production.open(settings) as production:
         made = warned(await make_plan(production, ask), production.ledger, settings)
         try:
-            check_receipts(production, made)
+            check_announced(production, made)
         except Refused as error:
             return replace(made, warnings=(f"{error}: a render would be refused", *made.warnings))
-        return made
+        unknown = list(strangers(production, made.board))
+        if not unknown:
+            return made
+        told = f"the store announces {len(unknown)} orders of this board that this ledger does not know"
+        return replace(made, warnings=(f"{told}, the first by {unknown[0].who}; see `rushes doctor`", *made.warnings))
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Shoot: one planned shot from its reservation to its stored take, as plain calls that any orchestrator can wrap."""
 
 import asyncio
-import json
 import os
+import re
 import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -14,14 +15,15 @@ from tasks.production import Production
 from tasks.providers.interface import Media
 from tasks.publish import check_servable, publish_still
 from tasks.settings import on_loopback
+from tasks.slips import SLIP, in_the_way, read_slip, slip_path
 from tasks.stills import Still
 from tasks.stills.outgoing import outgoing
 from tasks.submit import Submission
 
 __all__ = [
     "Run",
+    "check_announced",
     "check_ready",
-    "check_receipts",
     "check_setup",
     "media_of",
     "order_of",
@@ -30,7 +32,6 @@ __all__ = [
     "unresolved",
 ]
 
-RECEIPT_MAX = 1 << 20
 FREE_ATTEMPTS = 1_000_000  # a local render that failed may be tried for ever
 URL_LIFE = 24 * 3600  # seconds: longer than any queue that was seen
 
@@ -115,10 +116,10 @@ def check_ready(production: Production, plan: Plan) -> None:
 
     Raises:
         SetupProblem: naming the settings that are missing.
-        Refused: where the store holds takes that this ledger knows nothing of.
+        Refused: where the store holds takes or orders that this ledger knows nothing of.
     """
     check_setup(production, plan)
-    check_receipts(production, plan)
+    check_announced(production, plan)
 
 
 def check_setup(production: Production, plan: Plan) -> None:
@@ -141,33 +142,52 @@ def check_setup(production: Production, plan: Plan) -> None:
         )
 
 
-def check_receipts(production: Production, plan: Plan) -> None:
-    """Hold what is to be bought against the receipts in the store: a ledger that knows less than the store is the wrong one.
+def check_announced(production: Production, plan: Plan) -> None:
+    """Hold what is to be bought against what the store announces: a ledger that knows less than the store is the wrong one.
+
+    One listing, and nothing is read but slips that this ledger did not write. Whoever buys is asked again by `announce`.
 
     Raises:
-        Refused: where a take of the very same content is there, and this ledger has never heard of it.
+        Refused: a take is announced, or its very content is, and this ledger has never heard of it.
     """
     wanted = {shot.key: shot for shot in plan.shots if shot.caps.paid and shot.decision.action is Action.CREATE}
     if not wanted:
         return
-    for path in production.store.list(f"{plan.board}/shots"):
-        shot = wanted.get(_key_of_receipt(production, path)) if path.endswith(".json") else None
+    names = production.store.list(f"{plan.board}/shots")
+    stems = {slip_path(plan.board, one.request.shot, one.take).partition(".order")[0] for one in wanted.values()}
+    known = production.ledger.slips(plan.board)
+    for path in names:
+        if not SLIP.fullmatch(path) or path in known:
+            continue
+        slip = read_slip(production, path)
+        stands = path.partition(".order")[0] in stems or slip.facts.get("shot_key") in wanted
+        if stands and (refusal := in_the_way(production, slip)):
+            raise refusal
+    _check_receipts(production, plan.board, wanted, names)
+
+
+_RECEIPT = re.compile(r"(.+_TK\d+)(-[0-9a-f]{12})?\.json")
+
+
+def _check_receipts(
+    production: Production, board: str, wanted: Mapping[str, PlannedShot], names: Sequence[str]
+) -> None:
+    """The same for takes that were bought before there were slips, which only their receipts tell of."""
+    announced = {path.partition(".order")[0] for path in names if SLIP.fullmatch(path)}
+    receipts = [path for path in names if (found := _RECEIPT.fullmatch(path)) and found[1] not in announced]
+    if not receipts:
+        return
+    intents = production.ledger.intents(board=board)
+    mine = {one.artifact.path.removesuffix(".mp4") for one in intents if one.artifact}
+    for path in receipts:
+        stem = path.removesuffix(".json")
+        shot = None if stem in mine else wanted.get(str(read_slip(production, path).facts.get("shot_key")))
         if shot is not None and not _has_take(production, shot.key):
             raise Refused(
-                f"{shot.request.shot}: the store holds this very take already ({path.removesuffix('.json')}.mp4), "
+                f"{shot.request.shot}: the store holds this very take already ({stem}.mp4), "
                 "but the ledger has no record of buying it",
                 "Use the RUSHES_HOME and RUSHES_LEDGER that bought it, or raise `take:` to buy another.",
             )
-
-
-def _key_of_receipt(production: Production, path: str) -> str:
-    """The shot key that a receipt names; "" for a file that is no receipt of ours."""
-    try:
-        receipt = json.loads(production.store.read(path, limit=RECEIPT_MAX))
-    except ValueError:
-        return ""
-    key = receipt.get("shot_key") if isinstance(receipt, dict) else None
-    return key if isinstance(key, str) else ""
 
 
 def _has_take(production: Production, key: str) -> bool:

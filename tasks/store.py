@@ -17,8 +17,8 @@ from tasks.errors import StorageConflict, Transient
 from tasks.ledger import Artifact, Intent, IntentState
 from tasks.production import Production
 from tasks.providers.interface import Snapshot, State
-from tasks.rows import without_secrets
 from tasks.settle import charged
+from tasks.slips import facts_of, keep_slip
 from tasks.storage import Missing
 from tasks.studio.errors import ClipUnreadable
 from tasks.studio.probe import Probe, probe_clip
@@ -129,6 +129,7 @@ async def _publish(production: Production, intent: Intent, clip: Path, fetched: 
     production.hooks("K21")
     clip.replace(clip_cache(production, fetched.sha256))
     await asyncio.to_thread(write_receipt, production, stored)
+    await asyncio.to_thread(keep_slip, production, stored)
     production.hooks("K22")
     return stored
 
@@ -236,45 +237,14 @@ def differences(probe: Probe, ordered: Ordered) -> list[str]:
 
 
 def write_receipt(production: Production, intent: Intent) -> None:
-    """The take's receipt beside it: request, hashes, quote, billed, job id, times, probe. Signed links are not in it (S09)."""
+    """The take's receipt beside it: request, hashes, quote, billed, job id, times, probe."""
     artifact = intent.artifact
     if artifact is None:
         return
-    receipt = {
-        "rushes": 1,
-        "board": intent.board,
-        "shot": intent.shot,
-        "take": intent.take,
-        "intent_id": intent.intent_id,
-        "run_id": intent.run_id,
-        "provider": intent.provider,
-        "model": intent.model,
-        "job_id": intent.job_id,
-        "request": json.loads(intent.request_json),
-        "request_sha256": intent.request_sha256,
-        "shot_key": intent.shot_key,
-        "quoted": intent.quote.text,
-        "billed": intent.billed.text if intent.billed else None,
-        "unit": intent.quote.unit,
-        "price_version": intent.price_version,
-        "submitted_at": intent.submitted_at.isoformat() if intent.submitted_at else None,
-        "finished_at": intent.finished_at.isoformat() if intent.finished_at else None,
-        "clip": {"sha256": artifact.sha256, "bytes": artifact.size, **artifact.probe},
-        "suspect": artifact.suspect,
-    }
-    text = json.dumps(_unsigned(receipt), indent=2, sort_keys=True)
+    text = json.dumps(facts_of(intent), indent=2, sort_keys=True)
     production.store.put(text.encode(), receipt_path(artifact), content_type="application/json")
 
 
 def receipt_path(artifact: Artifact) -> str:
     """Beside the take, under its name."""
     return artifact.path.removesuffix(".mp4") + ".json"
-
-
-def _unsigned(value: Any) -> Any:
-    """`value` with the signature cut from every link in it: the bucket is readable by more people than the ledger."""
-    if isinstance(value, str):
-        return without_secrets(value)
-    if isinstance(value, dict):
-        return {key: _unsigned(one) for key, one in value.items()}
-    return [_unsigned(one) for one in value] if isinstance(value, list) else value

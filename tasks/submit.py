@@ -31,6 +31,7 @@ from tasks.ledger import (
 )
 from tasks.production import Production
 from tasks.providers.interface import Accepted, Failure, Handle, Kind, Media, Provider, Reply, Request, Snapshot, State
+from tasks.slips import announce, keep_slip
 from tasks.wait import ask_for_slot
 
 __all__ = ["Submission", "settled_elsewhere", "submit_shot"]
@@ -99,7 +100,9 @@ async def _attempt(
         match production.ledger.reserve(order):
             case Reserved(intent):
                 production.hooks("K5")
-                return await _uninterrupted(production, intent, request, auth)
+                intent, pause = await _uninterrupted(production, intent, request, auth)
+                await asyncio.to_thread(keep_slip, production, intent)
+                return intent, pause
             case Taken(intent):
                 return await settled_elsewhere(production, intent), None
             case Full():
@@ -223,6 +226,12 @@ async def _send(
     production: Production, intent: Intent, request: Request, auth: str | None, ending: asyncio.Event
 ) -> tuple[Intent, float | None]:
     """K6 to K14, resending at most three times, each after a definite refusal that soon passes."""
+    if production.providers[intent.provider].caps.paid:
+        intent = await _announced(production, intent)
+        if ending.is_set():
+            return production.ledger.cancelled(
+                intent.intent_id, intent.epoch, "its run was ended before it was sent"
+            ), None
     for resend in range(RESENDS + 1):
         production.hooks("K6")
         if not production.ledger.still_ours(intent.intent_id, intent.epoch):
@@ -254,6 +263,15 @@ async def _told_to_end(production: Production, pause: float, ending: asyncio.Eve
         for one in waits:
             one.cancel()
     return ending.is_set()
+
+
+async def _announced(production: Production, intent: Intent) -> Intent:
+    """The order's slip is in the store before the order can be at the provider; whoever cancels here has sent nothing."""
+    try:
+        return await asyncio.to_thread(announce, production, intent)
+    except asyncio.CancelledError:
+        production.ledger.cancelled(intent.intent_id, intent.epoch, "cancelled before it was sent")
+        raise
 
 
 def _pause(production: Production, failure: Failure, resend: int) -> float:

@@ -37,6 +37,7 @@ class Opened:
     database: Database
     home: Home
     home_id: str
+    ledger_id: str
     journal: Journal
     senders: Senders
 
@@ -79,9 +80,8 @@ def _open(database: Database, home: Home, rng: Rng, *, durable: bool) -> Opened:
     database.keep_write_ahead()
     had_journal = os.path.lexists(home.file(".journal"))
     journal = Journal(home.file(".journal"), home.file(".reserve"), durable=durable)
-    opened = Opened(
-        database, home, (marker or {}).get("home_id") or rng.new_id(), journal, Senders(home.folder / "sending")
-    )
+    home_id = (marker or {}).get("home_id") or rng.new_id()
+    opened = Opened(database, home, home_id, ledger_id, journal, Senders(home.folder / "sending"))
     try:
         journal.drain()
         _compare(opened, rng, ledger_id, marker, had_journal=had_journal)

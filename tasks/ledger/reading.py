@@ -31,11 +31,14 @@ __all__ = [
     "find",
     "get",
     "intents",
+    "known",
     "live_for_shot",
     "money_entries",
     "newest_event",
     "passed_caps",
     "run_of",
+    "slips",
+    "slips_behind",
     "takes",
     "totals",
     "unconfirmed_bills",
@@ -77,6 +80,28 @@ _TAKES = Prepared(
         ),
     )
     .order_by(_intent.c.take)
+)
+_ENDED = _intent.c.state.in_(
+    [
+        sa.literal_column(f"'{state}'")
+        for state in ("REJECTED", "CANCELLED", "STORED", "FAILED_FINAL", "ABANDONED", "SUPERSEDED")
+    ]
+)
+_NO_SLIP: sa.ColumnElement[str] = sa.literal_column("''")
+_SLIPS = sa.select(_intent.c.slip).where(_intent.c.slip != _NO_SLIP)
+_SLIPS_BEHIND = Prepared(
+    WITH_ARTIFACT.where(
+        _intent.c.slip != _NO_SLIP,
+        _intent.c.slip_state != _intent.c.state,
+        sa.or_(
+            _ENDED,
+            _intent.c.state == sa.literal_column("'RESULT_HELD'"),
+            sa.and_(
+                _intent.c.job_id.is_not(None),
+                _intent.c.slip_state.in_([sa.literal_column(f"'{told}'") for told in ("", "SUBMITTING", "IN_DOUBT")]),
+            ),
+        ),
+    ).order_by(_intent.c.seq)
 )
 _RUN = Prepared(sa.select(schema.run).where(schema.run.c.run_id == sa.bindparam("run_id")))
 _OF_DIGEST = Prepared(
@@ -131,10 +156,27 @@ def get(connection: Connection, intent_id: str) -> Intent:
     Raises:
         Refused: no such intent.
     """
-    found = rows_of(connection, _BY_ID, {"intent_id": intent_id})
-    if not found:
+    found = known(connection, intent_id)
+    if found is None:
         raise Refused(f"no intent {intent_id} in this ledger", "`rushes doubts` and `rushes costs` list the ids.")
-    return _public(found[0])
+    return found
+
+
+def known(connection: Connection, intent_id: str) -> Intent | None:
+    """One row, or None."""
+    found = rows_of(connection, _BY_ID, {"intent_id": intent_id})
+    return _public(found[0]) if found else None
+
+
+def slips(connection: Connection, board: str | None, *, ended: bool) -> set[str]:
+    """Where the store announces the orders of a board, or of all; with `ended` only of those that nothing is open about."""
+    statement = _SLIPS if board is None else _SLIPS.where(_intent.c.board == board)
+    return {slip for (slip,) in connection.execute(statement.where(_ENDED) if ended else statement)}
+
+
+def slips_behind(connection: Connection) -> list[Intent]:
+    """Rows whose slip tells neither their job nor their end, oldest first."""
+    return [_public(row) for row in rows_of(connection, _SLIPS_BEHIND, {})]
 
 
 def find(connection: Connection, shot_key: str) -> Intent | None:

@@ -70,6 +70,8 @@ class Record:
     tries: int = 0
     next_try_at: int | None = None
     gone: int = 0
+    slip: str = ""
+    slip_state: str = ""
 
     @property
     def booked(self) -> int:

@@ -4,30 +4,35 @@ Nothing here ever sends. A ledger that is older than its journal is in RECOVERY,
 the missing rows again as doubts; one that nothing can vouch for stays there until a person has reconciled it (F73).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
-from tasks.ledger import books, schema
+from tasks.ledger import books, schema, steps
 from tasks.ledger.acceptance import accepted, beside_another
 from tasks.ledger.database import Prepared
 from tasks.ledger.record import Record
-from tasks.ledger.reserving import OF_KEY
-from tasks.ledger.rows import IntentState
+from tasks.ledger.reserving import OF_KEY, OF_SHOT, supersede
+from tasks.ledger.rows import Found, IntentState
 from tasks.ledger.transaction import Transaction, event_values, load_query
 
-__all__ = ["BEHIND", "ORPHANED", "Replay", "orphans_to_doubt", "recovery_of", "replay", "set_recovery"]
+__all__ = ["BEHIND", "ORPHANED", "Replay", "adopt", "orphans_to_doubt", "recovery_of", "replay", "set_recovery"]
 
+S = IntentState
 ORPHANED = "its sender ended before an answer was recorded"
 BEHIND = "the ledger is older than its journal"
+AGAIN = "made again from the journal"
+ADOPTED = "adopted from its order slip"
 _SUBMITTING = load_query(schema.intent.c.state == sa.literal_column("'SUBMITTING'"))
 _UNANSWERED = load_query(
     schema.intent.c.state.in_([sa.literal_column("'SUBMITTING'"), sa.literal_column("'IN_DOUBT'")]),
     schema.intent.c.job_id.is_(None),
 )
 _IDS = Prepared(sa.select(schema.intent.c.intent_id))
+_HAS = Prepared(sa.text("SELECT 1 FROM intent WHERE intent_id = :intent_id"))
+_CLIP = Prepared(sa.text("SELECT 1 FROM artifact WHERE intent_id = :intent_id"))
 _RECOVERY = Prepared(sa.select(schema.ledger.c.recovery))
 _SET_RECOVERY = Prepared(sa.text("UPDATE ledger SET recovery = :reason"))
 _DOUBT = Prepared(
@@ -39,7 +44,7 @@ _DOUBT = Prepared(
 _RUN_STUB = Prepared(
     sa.text(
         "INSERT INTO run (run_id, board, spec_sha256, digest, caps, approved_by, approval, begun_at)"
-        " VALUES (:run_id, :board, '', '', '[]', 'auto', 'made again from the journal', :now)"
+        " VALUES (:run_id, :board, '', '', '[]', 'auto', :approval, :now)"
         " ON CONFLICT (run_id) DO NOTHING"
     )
 )
@@ -88,7 +93,7 @@ def replay(
     for intent_id in reserved.keys() - known:
         place, row = reserved[intent_id]
         if recreate:
-            _recreate(tx, row)
+            _recreate(tx, row, f"{ORPHANED}; {AGAIN}", AGAIN)
             done.recreated.append(intent_id)
         else:
             done.missing.append(intent_id)
@@ -115,21 +120,72 @@ def _orphan(tx: Transaction, record: Record, dead: Dead) -> bool:
     return record.lease_until < tx.now or dead(record.intent_id) is True
 
 
-def _recreate(tx: Transaction, row: dict[str, Any]) -> None:
+def _recreate(tx: Transaction, row: Mapping[str, Any], doubt: str, source: str, *, beside: bool = True) -> None:
     """A purchase that the ledger lost: its money is reserved again, its outcome unknown."""
-    tx.run(_RUN_STUB, {"run_id": row["run_id"], "board": row["board"], "now": tx.now})
+    tx.run(_RUN_STUB, {"run_id": row["run_id"], "board": row["board"], "approval": source, "now": tx.now})
     record = Record(seq=0, **row)
     same = tx.records(OF_KEY, shot_key=record.shot_key)
     if record.attempt_no in {one.attempt_no for one in same}:
         record.attempt_no = 1 + max(one.attempt_no for one in same)
     record.state, record.epoch = IntentState.IN_DOUBT.value, record.epoch + 1
-    record.doubt_reason = f"{ORPHANED}; made again from the journal"
+    record.doubt_reason = doubt
     record.reserved_micros, record.updated_at = 0, tx.now
+    if not beside:
+        _supersede_older(tx, record)
     record.extra = beside_another(tx, record)
     tx.insert(record)
-    books.book(tx, record, "RESERVE", record.quote_micros, "made again from the journal")
+    books.book(tx, record, "RESERVE", record.quote_micros, source)
     tx.save(record)
     tx.event(record.intent_id, "recreated", {}, state=record.state, alert=True)
+
+
+_FINISHED = {S.STORED, S.RESULT_HELD, S.FAILED_UNSETTLED}
+
+
+def _supersede_older(tx: Transaction, record: Record) -> None:
+    """Of one shot the newest order holds it: a ledger never orders a take before the one that it replaces gives way."""
+    of_shot = tx.records(OF_SHOT, board=record.board, shot=record.shot, family=record.family)
+    rivals = [one for one in of_shot if one.live and one.intent_id != record.intent_id]
+    for rival in rivals:
+        if rival.created_at < record.created_at and rival.state in _FINISHED:
+            supersede(tx, rival, "a later take was bought", actor="machine")
+        elif rival.created_at > record.created_at and record.seq and record.state in _FINISHED:
+            supersede(tx, record, "a later take was bought", actor="machine")
+
+
+def adopt(tx: Transaction, found: Found, who: str, why: str) -> bool:
+    """Bring the ledger up to what an order's slip tells; facts that it has already change nothing. Whether anything did."""
+    intent_id = found.row["intent_id"]
+    lost = not tx.rows(_HAS, intent_id=intent_id)
+    if lost:
+        _recreate(tx, found.row, f"{ADOPTED}, which names no job", ADOPTED, beside=not found.own)
+    before = tx.load(intent_id)
+    told = before.state, before.job_id
+    if found.job_id and not before.job_id:
+        accepted(tx, intent_id, found.job_id, found.amount, ADOPTED)
+    elif found.state in {S.REJECTED, S.CANCELLED} and before.state == S.IN_DOUBT:
+        books.release(tx, before, ADOPTED)
+        before.finished_at = tx.now
+        tx.move(before, S.REJECTED, "rejected", {"reason": ADOPTED})
+    if found.artifact is not None and not tx.rows(_CLIP, intent_id=intent_id):
+        steps.succeeded(tx, intent_id, [], None)
+        steps.stored(tx, intent_id, found.artifact, found.billed)
+    elif found.state == S.FAILED_FINAL and tx.load(intent_id).state in {S.SUBMITTED, S.STALLED, S.FAILED_UNSETTLED}:
+        _fail(tx, intent_id, found)
+    after = tx.load(intent_id)
+    if lost and found.own:
+        _supersede_older(tx, after)
+    if not lost and told == (after.state, after.job_id):
+        return False
+    tx.event(intent_id, "adopted", {"why": why, "job_id": after.job_id, "state": found.state}, actor=who)
+    return True
+
+
+def _fail(tx: Transaction, intent_id: str, found: Found) -> None:
+    steps.failed(tx, intent_id, ADOPTED, refunded=None, moderated=False)
+    record = tx.load(intent_id)
+    books.settle(tx, record, record.expected if found.billed is None else found.billed.micros, ADOPTED)
+    tx.move(record, S.FAILED_FINAL, "settled", {"billed": str(record.money(record.settled_micros))})
 
 
 def orphans_to_doubt(tx: Transaction, dead: Dead) -> list[str]:

@@ -20,6 +20,7 @@ __all__ = [
     "Closed",
     "Edited",
     "Event",
+    "Found",
     "Full",
     "Halted",
     "Intent",
@@ -93,6 +94,8 @@ class Artifact:
 class Intent:
     """One attempt to buy one shot.
 
+    `slip` is where the store announces it ("" for what is free), and `slip_state` the state that the slip last told.
+
     `take` is the number in the file's name. `amount` is what the provider named, `billed` what was settled (None while
     open). `reserved` and `settled` are its money now. `extra` marks a job beside the one that holds the shot: a double
     accept, or a job that came to light after the shot was bought again. `twin` marks one whose job an older row has as well,
@@ -148,6 +151,10 @@ class Intent:
     tries: int = 0
     next_try: dt.datetime | None = None
     gone: bool = False
+    approval_id: str = ""
+    approved_by: str = ""
+    slip: str = ""
+    slip_state: str = ""
 
     def in_usd(self, money: Money) -> Money | None:
         """`money` at the rate of the order, rounded up to a micro; None where the unit has no rate."""
@@ -396,6 +403,22 @@ class Totals:
     reserved_usd: Money = _NOTHING
     in_doubt_usd: Money = _NOTHING
     settled_usd: Money = _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An order that the ledger lost, as its slip in the store tells it: the columns of its row, and what became of it.
+
+    `own`: written under this ledger's id, by the life of it that a restored backup has cut off.
+    """
+
+    row: Mapping[str, Any]
+    state: str
+    job_id: str | None
+    amount: Money | None
+    billed: Money | None
+    artifact: Artifact | None
+    own: bool
 
 
 @dataclass(frozen=True, slots=True)

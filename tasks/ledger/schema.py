@@ -128,6 +128,8 @@ intent = _table(
     tries=Integer,
     next_try_at=BigInteger,
     gone=SmallInteger,
+    slip=Text,
+    slip_state=Text,
 )
 event = _table(
     "event",

@@ -18,6 +18,7 @@ from tasks.ledger.rows import Artifact, IntentState
 from tasks.ledger.transaction import Transaction, binds, load_query
 
 __all__ = [
+    "announced",
     "cancelled",
     "doubt",
     "failed",
@@ -28,6 +29,7 @@ __all__ = [
     "renew",
     "resumed",
     "settle_failed",
+    "slip_told",
     "stalled",
     "stored",
     "succeeded",
@@ -56,6 +58,7 @@ _WRITTEN_OFF = Prepared(
         schema.event.c.intent_id == sa.bindparam("intent_id"), schema.event.c.kind == sa.literal_column("'written-off'")
     )
 )
+_SLIP = Prepared(sa.text("UPDATE intent SET slip = :slip, slip_state = :state WHERE intent_id = :intent_id"))
 _PUT_ARTIFACT = Prepared(sa.insert(schema.artifact).values(binds(schema.artifact)).inline())
 
 
@@ -67,6 +70,20 @@ def renew(tx: Transaction, intent_id: str, epoch: int) -> None:
     record.lease_until, record.not_after = tx.now + LEASE, tx.now + NOT_AFTER
     tx.save(record)
     return tx.event(intent_id, "renewed", {"not_after": record.not_after})
+
+
+def announced(tx: Transaction, intent_id: str, epoch: int, slip: str) -> None:
+    """The store holds the order's slip. A slow store costs no order: lease and `not_after` begin anew, as before a resend."""
+    slip_told(tx, intent_id, slip, S.SUBMITTING)
+    record = tx.load(intent_id)
+    if record.state == S.SUBMITTING and record.epoch == epoch:
+        record.lease_until, record.not_after = tx.now + LEASE, tx.now + NOT_AFTER
+        tx.save(record)
+
+
+def slip_told(tx: Transaction, intent_id: str, slip: str, state: str) -> None:
+    """What the slip in the store last said of the order; "" where nobody knows whether it is there."""
+    tx.run(_SLIP, {"intent_id": intent_id, "slip": slip, "state": state})
 
 
 def heartbeat(tx: Transaction, owner: str) -> None:
@@ -88,14 +105,14 @@ def rejected(tx: Transaction, intent_id: str, epoch: int, *, kind: str, reason: 
     return tx.move(record, S.REJECTED, "rejected", facts)
 
 
-def cancelled(tx: Transaction, intent_id: str, epoch: int) -> None:
+def cancelled(tx: Transaction, intent_id: str, epoch: int, reason: str = "") -> None:
     """Never sent: give the money back."""
     record = tx.load(intent_id)
     if record.state != S.SUBMITTING or record.epoch != epoch:
         return tell_late(tx, record, "cancel", {"epoch": epoch})
     books.release(tx, record, "never sent")
-    record.finished_at = tx.now
-    return tx.move(record, S.CANCELLED, "cancelled")
+    record.reason, record.finished_at = reason, tx.now
+    return tx.move(record, S.CANCELLED, "cancelled", {"reason": reason} if reason else None)
 
 
 def doubt(tx: Transaction, intent_id: str, epoch: int | None, reason: str) -> None:

@@ -25,6 +25,7 @@ from tasks.ledger.rows import (
     Cap,
     CapState,
     Event,
+    Found,
     Full,
     Halted,
     Intent,
@@ -152,6 +153,11 @@ class Ledger:
             doubts = recovery.orphans_to_doubt(tx, self._opened.senders.dead)
         return Recovery(tuple(doubts), tuple(done.replayed), tuple(done.recreated), reason)
 
+    @property
+    def ledger_id(self) -> str:
+        """Which ledger this is: the same in every copy and backup of it."""
+        return self._opened.ledger_id
+
     def halted(self) -> str:
         """Why the ledger is in RECOVERY, where no create is allowed; "" when it is not."""
         with self._database.reading() as connection:
@@ -162,6 +168,11 @@ class Ledger:
         with self._writing() as tx:
             facts = forgive(tx, self._opened, who, why)
         self._opened.home.mark(facts, durable=self._durable)
+
+    def adopt(self, found: Found, who: str, why: str) -> bool:
+        """Take over what a slip knows and the ledger does not, its money past any cap; whether that was anything."""
+        with self._writing() as tx:
+            return recovery.adopt(tx, found, who, why)
 
     def begin_run(
         self,
@@ -286,6 +297,17 @@ class Ledger:
             self._send_before[intent_id] = self._clock.monotonic() + reserving.NOT_AFTER / 1e6
         return intent
 
+    def announced(self, intent_id: str, epoch: int, slip: str) -> Intent:
+        """The order's slip stands in the store at `slip`: the time to send it begins anew. Ask `still_ours` afterwards."""
+        intent = self._step(intent_id, steps.announced, epoch, slip)
+        if intent_id in self._send_before and intent.state is IntentState.SUBMITTING and intent.epoch == epoch:
+            self._send_before[intent_id] = self._clock.monotonic() + reserving.NOT_AFTER / 1e6
+        return intent
+
+    def slip_told(self, intent_id: str, slip: str, state: str) -> Intent:
+        """What the slip in the store now says of the order; "" where nobody knows whether it is there."""
+        return self._step(intent_id, steps.slip_told, slip, state)
+
     def heartbeat(self, owner: str) -> None:
         """Extend the leases of the creates that `owner` has under way, and of the run that it holds; due every 15 s."""
         with self._writing() as tx:
@@ -327,9 +349,9 @@ class Ledger:
         """The outcome is unknown: IN_DOUBT, the money stays reserved."""
         return self._ended(intent_id, steps.doubt, epoch, reason)
 
-    def cancelled(self, intent_id: str, epoch: int) -> Intent:
+    def cancelled(self, intent_id: str, epoch: int, reason: str = "") -> Intent:
         """Certainly never sent: CANCELLED, the money released."""
-        return self._ended(intent_id, steps.cancelled, epoch)
+        return self._ended(intent_id, steps.cancelled, epoch, reason)
 
     def succeeded(self, intent_id: str, urls: Sequence[str], cost: Money | None) -> Intent:
         """The provider is done; also fresh addresses for a result that could not be fetched."""
@@ -439,6 +461,21 @@ class Ledger:
         """Take numbers of the shot whose file is there or may come."""
         with self._database.reading() as connection:
             return reading.takes(connection, board, shot)
+
+    def slips(self, board: str | None = None, *, ended: bool = False) -> set[str]:
+        """Where the store announces this ledger's orders; with `ended` only of those about which nothing is open."""
+        with self._database.reading() as connection:
+            return reading.slips(connection, board, ended=ended)
+
+    def slips_behind(self) -> list[Intent]:
+        """Intents whose slip does not tell yet that they have a job, or how they ended; oldest first."""
+        with self._database.reading() as connection:
+            return reading.slips_behind(connection)
+
+    def known(self, intent_id: str) -> Intent | None:
+        """One intent, or None."""
+        with self._database.reading() as connection:
+            return reading.known(connection, intent_id)
 
     def get(self, intent_id: str) -> Intent:
         """One intent."""

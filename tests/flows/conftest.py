@@ -6,8 +6,9 @@ import pytest
 
 from tests.fixtures.command import Installation
 from tests.fixtures.prefect_server import prefect_api
+from tests.fixtures.s3 import s3_server, s3_url
 
-__all__ = ["prefect_api"]
+__all__ = ["prefect_api", "s3_server", "s3_url"]
 
 
 @pytest.fixture

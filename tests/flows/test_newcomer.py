@@ -27,19 +27,23 @@ async def test_F73_a_take_in_the_store_is_not_bought_by_a_ledger_that_never_hear
         shutil.move(tmp_path / "home", tmp_path / "right-home")
         async with here.open() as production:
             plan = await make_plan(production, Ask(str(board)))
-            with pytest.raises(Refused, match="SH010: the store holds this very take already"):
+            with pytest.raises(Refused, match="SH010 is there: the store holds this very take already"):
                 check_ready(production, plan)
         assert len(here.truth.creates) == 1
 
 
 async def test_F73_receipts_of_other_takes_and_damaged_ones_stand_in_nobodys_way(tmp_path: Path) -> None:
-    """An edited shot with a raised take is bought; a file that is no receipt is passed over."""
+    """An edited shot with a raised take is bought; a file that is no receipt is passed over. Not raised, it is announced."""
     with till(tmp_path) as here:
         board = here.board()
         await here.render(board)
         (tmp_path / "store/TILL/shots/SH010/notes.json").write_text("{not json")
         shutil.move(tmp_path / "home", tmp_path / "right-home")
         board.write_text(board.read_text().replace("Push in 1", "Pan left"))
+        async with here.open() as production:
+            with pytest.raises(Refused, match="SH010 is there: the store holds this very take already"):
+                check_ready(production, await make_plan(production, Ask(str(board))))
+        board.write_text(board.read_text().replace("Pan left", "Pan left, take: 2"))
         async with here.open() as production:
             check_ready(production, await make_plan(production, Ask(str(board))))
 

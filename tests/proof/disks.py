@@ -57,8 +57,10 @@ class LyingFolder:
 
     def create(self, source: Source, path: str, content_type: str | None) -> None:
         """Write once, or not, or say not."""
-        kind = self.next("store")
-        self.life("K19 before the put")
+        slip = ".order" in path
+        kind = self.next("slip" if slip else "store")
+        if not slip:
+            self.life("K19 before the put")
         match kind:
             case "fail":
                 raise Transient("the storage answers 503")
@@ -71,15 +73,16 @@ class LyingFolder:
             case _:
                 pass
         self.folder.create(source, path, content_type)
-        self.life("K19 after the put")
+        self.life("slip after the put" if slip else "K19 after the put")
         if kind == "fail-after":
             raise Transient("no answer, though it was written")
         if kind == "written-twice":
             raise FileExistsError(path)
 
     def replace(self, source: Source, path: str, content_type: str | None) -> None:
-        """Write the receipt."""
-        self.life("receipt")
-        if self.next("receipt") == "fail":
+        """Write the receipt, or what a slip tells now."""
+        slip = ".order" in path
+        self.life("slip rewritten" if slip else "receipt")
+        if self.next("rewrite" if slip else "receipt") == "fail":
             raise Transient("the storage answers 503")
         self.folder.replace(source, path, content_type)

@@ -68,6 +68,8 @@ class Script:
     file: tuple[str, ...] = ()
     store: tuple[str, ...] = ()
     receipt: tuple[str, ...] = ()
+    slip: tuple[str, ...] = ()
+    rewrite: tuple[str, ...] = ()
     ledger: tuple[str, ...] = ()
     job: tuple[str, ...] = ()
     provider: str = "shortapi"
