@@ -22,7 +22,7 @@ from tasks.production import Production
 from tasks.report import RunReport
 from tasks.shoot import Run, owner, submission_of, unresolved
 from tasks.store import clip_cache, keep_take, store_take
-from tasks.submit import settled_elsewhere, submit_shot
+from tasks.submit import heard_out, settled_elsewhere, submit_shot
 from tasks.wait import Wakeups, listen, wait_for
 
 __all__ = ["PlainSteps", "Steps", "begin", "heartbeat", "made_and_closed", "make_shots", "shoot"]
@@ -127,7 +127,7 @@ async def made_and_closed(
             production.ledger.end_run(run.run_id, code)
         if not task.done():
             task.cancel()
-            await asyncio.wait([task])
+            await heard_out(task)
     return report
 
 

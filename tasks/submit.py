@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
@@ -34,7 +34,7 @@ from tasks.providers.interface import Accepted, Failure, Handle, Kind, Media, Pr
 from tasks.slips import announce, keep_slip
 from tasks.wait import ask_for_slot
 
-__all__ = ["Submission", "settled_elsewhere", "submit_shot"]
+__all__ = ["Submission", "heard_out", "settled_elsewhere", "submit_shot"]
 
 RESENDS = 3
 RETRY_AFTER = (1.0, 7 * 86400.0)
@@ -198,17 +198,26 @@ async def _uninterrupted(
     """
     ending = asyncio.Event()
     section = asyncio.ensure_future(_section(production, intent, request, auth, ending))
-    while not section.done():
-        try:
-            await asyncio.wait({section})
-        except asyncio.CancelledError:
-            ending.set()
-            production.watcher.shot(intent.shot, "ending: the answer to what was sent is waited for")
+
+    def told() -> None:
+        ending.set()
+        production.watcher.shot(intent.shot, "ending: the answer to what was sent is waited for")
+
+    await heard_out(section, told)
     if not ending.is_set():
         return section.result()
     if not section.cancelled() and (error := section.exception()):
         _log.error("intent %s, while its run was ended: %r", intent.intent_id, error)
     raise asyncio.CancelledError
+
+
+async def heard_out(task: "asyncio.Future[Any]", told: Callable[[], None] = lambda: None) -> None:
+    """Wait until a task is done, however often we are cancelled meanwhile; `told` hears of each time."""
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            told()
 
 
 async def _section(

@@ -168,7 +168,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "what is sent is heard out, whoever cancels",
         "tasks/submit.py",
-        "await asyncio.wait({section})",
+        "await heard_out(section, told)",
         "await section",
         ("ok",),
     ),
