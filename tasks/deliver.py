@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.assemble.contact_sheet import make_contact_sheet
-from tasks.assemble.reel import ReelPart, make_reel
+from tasks.assemble.reel import ReelPart, reel_apart
 from tasks.assemble.review import make_review
 from tasks.assemble.timeline import make_timelines
 from tasks.errors import SetupProblem, Transient
@@ -94,7 +94,7 @@ def _make(folder: Path, report: RunReport, plan_document: dict[str, Any]) -> Ite
         except SetupProblem:
             continue  # costs.parquet is there with the extra only
         yield folder / name
-    reel = make_reel([_part(report, row) for row in report.rows], folder / "reel.mp4")
+    reel = reel_apart([_part(report, row) for row in report.rows], folder / "reel.mp4")
     make_contact_sheet(report, folder / "contact.jpg")
     timelines = make_timelines(report, reel, folder)
     make_review(report, folder / "report.html", files=[path.name for path in folder.iterdir()])

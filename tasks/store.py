@@ -20,8 +20,9 @@ from tasks.providers.interface import Snapshot, State
 from tasks.settle import charged
 from tasks.slips import facts_of, keep_slip
 from tasks.storage import Missing
+from tasks.studio.apart import DecoderLost
 from tasks.studio.errors import ClipUnreadable
-from tasks.studio.probe import Probe, probe_clip
+from tasks.studio.probe import Probe, probe_apart
 from tasks.wait import poll_once
 
 __all__ = ["Ordered", "clip_cache", "differences", "fetch_take", "keep_take", "store_take"]
@@ -101,7 +102,10 @@ async def _fetch(production: Production, intent: Intent, to: Path) -> tuple[Down
             stall=production.deadlines.stall,
         )
         try:
-            return fetched, await asyncio.to_thread(probe_clip, to)
+            return fetched, await probe_apart(to)
+        except DecoderLost:
+            to.unlink(missing_ok=True)
+            raise
         except ClipUnreadable:
             to.unlink(missing_ok=True)
             if fetch == FETCHES - 1:

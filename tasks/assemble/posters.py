@@ -2,11 +2,13 @@
 
 from io import BytesIO
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import av
 from PIL import Image
 
 from tasks.rows import Row
+from tasks.studio.apart import now_apart
 from tasks.studio.clips import Limits, OpenClip, open_clip
 from tasks.studio.errors import StudioError
 from tasks.studio.stills import open_still
@@ -19,11 +21,22 @@ def poster(row: Row) -> Image.Image | None:
     if row.clip is None:
         return None
     try:
-        with open_clip(row.clip, Limits()) as clip:
-            return _middle(clip)
-    except (StudioError, OSError):
+        with NamedTemporaryFile(prefix="rushes-picture-") as file:
+            size = now_apart("tasks.assemble.posters:middle_facts", row.clip, path=str(row.clip), to=file.name)
+            return Image.frombytes("RGB", tuple(size), Path(file.name).read_bytes()) if size else None
+    except (StudioError, OSError, ValueError):
         # The sheet and the page say that the picture is missing; the run's outcome does not hang on it.
         return None
+
+
+def middle_facts(path: str, to: str) -> list[int] | None:
+    """Write the picture from the middle of a clip to `to`, as RGB bytes; its width and height. For a process apart."""
+    with open_clip(Path(path), Limits()) as clip:
+        picture = _middle(clip)
+    if picture is None:
+        return None
+    Path(to).write_bytes(picture.tobytes())
+    return list(picture.size)
 
 
 def _middle(clip: OpenClip) -> Image.Image | None:

@@ -2,17 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from tasks.assemble.footage import Footage, Unjoinable, inspect
 from tasks.assemble.splice import conform, splice
 from tasks.errors import RushesError
+from tasks.studio.apart import Bounds, now_apart
+from tasks.studio.errors import ClipUnreadable
 from tasks.studio.render import render_slate_clip
 
-__all__ = ["ReelInfo", "ReelPart", "Span", "make_reel"]
+__all__ = ["ReelInfo", "ReelPart", "Span", "make_reel", "reel_apart"]
 
 _SIZE = (1280, 720)
 
@@ -96,6 +99,49 @@ def make_reel(clips: Sequence[ReelPart], out: Path) -> ReelInfo:
         ),
         spans=tuple(_spans(clips, found, pictures)),
     )
+
+
+def reel_apart(parts: Sequence[ReelPart], out: Path) -> ReelInfo:
+    """`make_reel` of bought clips, where their decoders can take nobody along.
+
+    A clip over which a decoder dies gets a slate; where that cannot be told, all of them do: the takes are stored anyhow.
+
+    Raises:
+        RushesError, OSError: as `make_reel`.
+    """
+    try:
+        return _reel_apart(parts, out)
+    except ClipUnreadable:
+        readable = [part if _plays(part) else replace(part, path=None) for part in parts]
+    try:
+        return _reel_apart(readable, out)
+    except ClipUnreadable:
+        return make_reel([replace(part, path=None) for part in parts], out)
+
+
+def _plays(part: ReelPart) -> bool:
+    try:
+        return part.path is None or bool(now_apart("tasks.studio.probe:probe_facts", part.path, path=str(part.path)))
+    except ClipUnreadable:
+        return False
+
+
+def _reel_apart(parts: Sequence[ReelPart], out: Path) -> ReelInfo:
+    facts = [{**asdict(part), "path": str(part.path) if part.path else None} for part in parts]
+    bounds = Bounds(cpu=600 + 60 * len(parts), wall=900.0 + 90 * len(parts), file=8 << 30)
+    made = now_apart("tasks.assemble.reel:reel_facts", out, bounds=bounds, parts=facts, out=str(out))
+    spans = tuple(Span(**span) for span in made["spans"])
+    return ReelInfo(**{**made, "path": Path(made["path"]), "fps": Fraction(made["fps"]), "spans": spans})
+
+
+def reel_facts(parts: Sequence[dict[str, Any]], out: str) -> dict[str, Any]:
+    """`make_reel` for a process apart: everything in JSON."""
+    clips = [
+        ReelPart(**{**part, "path": Path(part["path"]) if part["path"] else None, "lines": tuple(part["lines"])})
+        for part in parts
+    ]
+    made = asdict(make_reel(clips, Path(out)))
+    return {**made, "path": str(made["path"]), "fps": str(made["fps"])}
 
 
 def _found(part: ReelPart) -> Footage | None:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -14,10 +14,11 @@ from av.packet import Packet
 from numpy.typing import NDArray
 from PIL import Image
 
+from tasks.studio.apart import apart
 from tasks.studio.clips import Limits, OpenClip, open_clip
 from tasks.studio.errors import ClipUnreadable
 
-__all__ = ["Limits", "Probe", "first_frame", "probe_clip"]
+__all__ = ["Limits", "Probe", "first_frame", "probe_apart", "probe_clip"]
 
 _SAMPLE_EVERY = 6
 # Sound comes in many more packets than pictures: 47 a second of AAC at 48 kHz, up to 400 of short Opus ones.
@@ -64,6 +65,23 @@ def probe_clip(path: Path, *, full: bool = True, limits: Limits = _LIMITS) -> Pr
     """
     with open_clip(path, limits) as clip:
         return _Reading(path, clip, limits).read().probe() if full else _headers(path, clip)
+
+
+def probe_facts(path: str) -> dict[str, Any]:
+    """`probe_clip` for a process apart: the probe in JSON."""
+    facts = asdict(probe_clip(Path(path)))
+    return {**facts, "seconds": str(facts["seconds"]), "fps": str(facts["fps"])}
+
+
+async def probe_apart(path: Path) -> Probe:
+    """`probe_clip` on a stranger's bytes, where its decoder can take nobody along.
+
+    Raises:
+        ClipUnreadable: as `probe_clip` says, or where the decoder raised anything else.
+        DecoderLost: where it died or hung over the clip.
+    """
+    facts = await apart("tasks.studio.probe:probe_facts", path, path=str(path))
+    return Probe(**{**facts, "seconds": Decimal(facts["seconds"]), "fps": Fraction(facts["fps"])})
 
 
 def first_frame(path: Path, at: float = 0.5) -> Image.Image:

@@ -4,13 +4,16 @@ import hashlib
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 
 from tasks.assemble.footage import Unjoinable, inspect
-from tasks.assemble.reel import ReelInfo, ReelPart, make_reel
+from tasks.assemble.reel import ReelInfo, ReelPart, make_reel, reel_apart
+from tasks.studio.apart import DecoderLost, now_apart
 from tests.tasks.assemble.clips import foreign_clip, onsets, studio_clip
 
 
@@ -154,3 +157,29 @@ def test_ffprobe_counts_as_many_frames_and_seconds_as_the_parts_have(
     for track in (video, audio, seen["format"]):
         assert float(track["duration"]) == pytest.approx(float(made.seconds), abs=1e-4)
         assert float(track["start_time"]) == 0
+
+
+def test_F85_a_reel_is_the_same_apart(tmp_path: Path, clips: dict[str, Path]) -> None:
+    """The process apart writes the very bytes, and tells the same of them."""
+    parts = [ReelPart("SH1", 1, 3, clips["loud"]), ReelPart("SH2", 1, 3, None, "SH2", ("failed",))]
+    here, there = make_reel(parts, tmp_path / "here.mp4"), reel_apart(parts, tmp_path / "there.mp4")
+    assert replace(there, path=here.path) == here
+    assert there.path.read_bytes() == here.path.read_bytes()
+
+
+def test_F85_a_clip_over_which_the_reel_dies_gets_a_slate(
+    tmp_path: Path, clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other clips are in it."""
+    killer = str(clips["foreign"])
+
+    def dies(work: str, clip: Path, **facts: Any) -> Any:
+        paths = [facts.get("path"), *(part["path"] for part in facts.get("parts", ()))]
+        if killer in paths:
+            raise DecoderLost(clip, "its decoder died")
+        return now_apart(work, clip, **facts)
+
+    monkeypatch.setattr("tasks.assemble.reel.now_apart", dies)
+    parts = [ReelPart("SH1", 1, 3, clips["loud"]), ReelPart("SH2", 1, 3, clips["foreign"])]
+    made = reel_apart(parts, tmp_path / "reel.mp4")
+    assert [span.slate for span in made.spans] == [False, True]
