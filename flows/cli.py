@@ -294,9 +294,9 @@ def doubts(*, as_json: Json = False) -> int:
 
     found = questions_now(Settings.load())
     if as_json:
-        _print_json(question_json(found.intents, found.passed))
+        _print_json(question_json(found))
     out = _people(as_json)
-    for line in question_lines(found.intents, found.passed):
+    for line in question_lines(found):
         out.print(line, markup=False, soft_wrap=True)
     return int(ExitCode.MONEY_NEEDS_A_PERSON if found.need_a_person else ExitCode.OK)
 
@@ -310,22 +310,28 @@ def resolve(
     absent: Annotated[bool, Parameter(negative="", help="It was never created: you looked at the dashboard.")] = False,
     write_off: Annotated[bool, Parameter(negative="", help="Give it up and count it as paid in full.")] = False,
     billed: Annotated[str | None, Parameter(help="What the provider's own account says it cost: 0.56, or 0.")] = None,
+    vouch: Annotated[
+        Literal["balance", "invalid", "auth", "config", "moderation"] | None,
+        Parameter(help="Its reply is a refusal of this kind, now and whenever its code and whole text come again."),
+    ] = None,
+    unvouch: Annotated[bool, Parameter(negative="", help="Take back what was vouched for with this intent.")] = False,
     why: Annotated[str, Parameter(help="The evidence or reason; recorded.")] = "",
     as_json: Json = False,
 ) -> int:
     """Settle one open question about money by a person's recorded decision.
 
     Example: rushes resolve 01JD... --job-id 550e8400-e29b --why "seen on the dashboard"
+    Example: rushes resolve 01JD... --vouch balance --why "the balance was the same before and after"
     """
-    from flows.doubts import ONE_OF, Decision, question_json, resolve_now
+    from flows.doubts import ONE_OF, Decision, Questions, question_json, resolve_now
 
-    if sum((job_id is not None, absent, write_off, billed is not None)) != 1:
+    if sum((*(one is not None for one in (job_id, billed, vouch)), absent, write_off, unvouch)) != 1:
         raise CycloptsError(msg=f"say {ONE_OF}")
     out = _people(as_json)
-    decision = Decision(intent, why, job_id, absent, write_off, billed)
+    decision = Decision(intent, why, job_id, absent, write_off, billed, vouch, unvouch)
     settled = asyncio.run(resolve_now(decision, lambda line: out.print(line, markup=False, soft_wrap=True)))
     if as_json:
-        _print_json(question_json([settled])[0])
+        _print_json(question_json(Questions([settled]))[0])
     return 0
 
 

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.errors import RushesError
 from tasks.exits import ExitCode, worst
 from tasks.gate import CONFIRM
-from tasks.hints import follow
-from tasks.ledger import Intent, IntentState, LedgerUnavailable
+from tasks.hints import follow, unconfirmed
+from tasks.ledger import Intent, IntentState, Ledger, LedgerUnavailable
 from tasks.ledger.asking import OPEN, WEEK
 from tasks.outcome import owed, words_of
 from tasks.production import Production, standing_caps
@@ -34,7 +34,8 @@ NEVER_FOUND = (5, dt.timedelta(days=1))
 class Collected:
     """One intent after collecting, with what stands in the way where it is not stored; `defect`: of ours.
 
-    `early`: its next try was not due yet, and a person asked all the same.
+    `early`: its next try was not due yet, and a person asked all the same. `asked`: jobs that its reply named
+    and that no query has confirmed yet.
     """
 
     before: IntentState
@@ -42,17 +43,19 @@ class Collected:
     note: str = ""
     defect: bool = False
     early: bool = False
+    asked: tuple[str, ...] = ()
 
     @property
     def open(self) -> bool:
-        """Whether it is paid, or may be, and neither stored nor settled."""
-        return self.intent.state in OPEN
+        """Whether it is paid, or may be, and neither stored nor settled; or its reply named jobs that nobody has confirmed."""
+        return self.intent.state in OPEN or bool(self.asked)
 
     def line(self) -> str:
         """As people read it."""
         intent = self.intent
         note = self.note or intent.doubt_reason or intent.reason
         where = intent.artifact.uri if intent.artifact else note
+        where += f"; its reply also named {', '.join(self.asked)}: not confirmed yet" if self.asked else ""
         if self.open and intent.next_try is not None:
             where += f" (try {intent.tries}; the next one {intent.next_try:%Y-%m-%d %H:%M} UTC)"
         early = "asked before its time: " if self.early else ""
@@ -86,26 +89,42 @@ async def collect(production: Production, owner: str, *, due_only: bool = False)
     production.ledger.recover(owner)
     await book_charges(production)
     production.ledger.settle_failed(production.clock.now())
-    slots = asyncio.Semaphore(AT_ONCE)
+    ledger, slots = production.ledger, asyncio.Semaphore(AT_ONCE)
+    named = _unconfirmed(ledger)
+    known = {intent.intent_id: intent for intent in [*ledger.asked_after(), *map(ledger.get, named)]}
     async with asyncio.TaskGroup() as group:
         running = [
-            group.create_task(_collect_one(production, intent, slots, due_only=due_only))
-            for intent in production.ledger.asked_after()
+            group.create_task(_collect_one(production, intent, slots, due_only=due_only, named=key in named))
+            for key, intent in known.items()
         ]
     await tend_slips(production)
-    found = [one.result() for one in running]
+    asked = _unconfirmed(ledger) if named else {}
+    found = [replace(one.result(), asked=asked.get(one.result().intent.intent_id, ())) for one in running]
+    # A second job that a query has just confirmed is an intent of its own; the next time it is fetched.
+    found += [Collected(one.state, one) for one in ledger.asked_after() if one.intent_id not in known]
     # What was decided and brought nothing new is no news.
     return [one for one in found if one.open or one.defect or one.intent.state is not one.before or one.intent.artifact]
 
 
+def _unconfirmed(ledger: Ledger) -> dict[str, tuple[str, ...]]:
+    """By intent, jobs that a reply named beside its own, or instead, and that no query has answered for yet."""
+    replied = dict.fromkeys(event.intent_id for event in ledger.replies() if event.payload["candidates"])
+    found = unconfirmed([event for intent_id in replied for event in ledger.events(intent_id)])
+    return {intent_id: tuple(one.job_id for one in jobs) for intent_id, jobs in found.items()}
+
+
 async def _collect_one(
-    production: Production, intent: Intent, slots: asyncio.Semaphore, *, due_only: bool
+    production: Production, intent: Intent, slots: asyncio.Semaphore, *, due_only: bool, named: bool
 ) -> Collected:
     before, due = intent.state, _is_due(production, intent)
-    if due_only and not due:
+    if due_only and not due and not named:
         return Collected(before, intent)
     async with slots:
         try:
+            if named or intent.state in {IntentState.SUBMITTING, IntentState.IN_DOUBT}:
+                intent = await follow(production, intent.intent_id)
+            if intent.state is IntentState.STORED:
+                return Collected(before, intent)
             return Collected(before, await _advance(production, intent), early=not due)
         # Whatever is raised for one purchase is told of that one; the others are collected all the same.
         except Exception as error:  # noqa: BLE001
@@ -132,8 +151,6 @@ def _stopped(production: Production, intent: Intent, error: Exception) -> Collec
 
 async def _advance(production: Production, intent: Intent) -> Intent:
     """One query, and the fetch where the job is done."""
-    if intent.state in {IntentState.SUBMITTING, IntentState.IN_DOUBT}:
-        intent = await follow(production, intent.intent_id)
     if intent.job_id is None or intent.state in {IntentState.SUBMITTING, IntentState.IN_DOUBT}:
         return intent
     mine = claimed(production, intent)
@@ -157,7 +174,7 @@ def _answered(production: Production, intent: Intent, answer: Snapshot | Failure
 
 
 def exit_code(collected: Sequence[Collected]) -> ExitCode:
-    """6 while anything paid is neither stored nor settled, 1 after a defect of ours."""
+    """6 while anything paid is neither stored nor settled or a named job is not confirmed, 1 after a defect of ours."""
     if any(one.defect for one in collected):
         return ExitCode.DEFECT
     return ExitCode.MONEY_NEEDS_A_PERSON if any(one.open for one in collected) else ExitCode.OK

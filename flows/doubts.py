@@ -1,17 +1,17 @@
 """Doubts: what only a person can settle, and the decisions that settle it. Each records who, when, why and the evidence."""
 
 import getpass
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from specs.money import Money
 from tasks.errors import Refused, SetupProblem
-from tasks.ledger import Cap, Intent, IntentState, Ledger, PassedCap
+from tasks.hints import confirms, unconfirmed
+from tasks.ledger import REFUTED, Answer, Cap, Intent, IntentState, Ledger, Named, PassedCap, Vouch
 from tasks.production import Production, open_ledger, standing_caps
 from tasks.settings import Settings
 from tasks.shoot import owner
-from tasks.submit import confirms
 
 __all__ = [
     "Decision",
@@ -27,14 +27,17 @@ __all__ = [
 
 HORIZON = 60 * 60 + 60.0
 """Seconds after which "absent" may be said: no callback of a create that did arrive can still be under way by then."""
-ONE_OF = "exactly one of --job-id ID, --absent, --write-off, --billed AMOUNT"
+ONE_OF = "exactly one of --job-id ID, --absent, --write-off, --billed AMOUNT, --vouch KIND, --unvouch"
+VOUCHABLE = ("balance", "invalid", "auth", "config", "moderation")
+"""What a refusal may be vouched to mean; the kinds that are sent again by themselves are not among them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person says of an intent: exactly one of the four, with the reason.
+    """What a person says of an intent: exactly one of the six, with the reason.
 
-    `billed` is what the provider's own account says the job cost, as text: an amount in the intent's unit.
+    `billed` is what the provider's own account says the job cost, as text: an amount in the intent's unit. `vouch` is the
+    kind of refusal that its reply, and every later one with the same code and text, stands for; `unvouch` takes it back.
     """
 
     intent_id: str
@@ -43,6 +46,8 @@ class Decision:
     absent: bool = False
     write_off: bool = False
     billed: str | None = None
+    vouch: str | None = None
+    unvouch: bool = False
 
     @property
     def reason(self) -> str:
@@ -59,35 +64,62 @@ class Decision:
         """Refuse none or several decisions at once.
 
         Raises:
-            Refused: naming the four.
+            Refused: naming them all, or what is missing.
         """
-        if sum((self.job_id is not None, self.absent, self.write_off, self.billed is not None)) != 1:
+        if (
+            sum(
+                (
+                    *(one is not None for one in (self.job_id, self.billed, self.vouch)),
+                    self.absent,
+                    self.write_off,
+                    self.unvouch,
+                )
+            )
+            != 1
+        ):
             raise Refused(f"say {ONE_OF}")
+        if self.vouch is not None and self.vouch not in VOUCHABLE:
+            raise Refused(f"a refusal cannot be vouched for as {self.vouch!r}", f"One of {', '.join(VOUCHABLE)}.")
+        if (self.vouch is not None or self.unvouch) and not self.why.strip():
+            raise Refused(
+                "a vouched refusal holds for every later one, so it needs evidence",
+                'Say with --why what you compared, like --why "the balance is the same before and after".',
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """What is open: intents about which something is asked, and the caps that bills of some of them have passed."""
+    """What is open: intents about which something is asked, and the caps that bills of some of them have passed.
+
+    By intent id: what the reply to its create said where that was odd, and jobs in it that no query has confirmed.
+    `vouches` hold now.
+    """
 
     intents: list[Intent]
-    passed: list[PassedCap]
+    passed: list[PassedCap] = field(default_factory=list)
+    replies: Mapping[str, Answer] = field(default_factory=dict)
+    unconfirmed: Mapping[str, Sequence[Named]] = field(default_factory=dict)
+    vouches: Sequence[Vouch] = ()
 
     @property
     def need_a_person(self) -> bool:
         """Whether one of them waits for a person."""
-        return bool(self.passed) or any(map(needs_person, self.intents))
+        return bool(self.passed or self.unconfirmed) or any(map(needs_person, self.intents))
 
 
 def open_questions(ledger: Ledger, caps: Sequence[Cap] = ()) -> Questions:
-    """Outcomes that are unknown, bills that no person has confirmed, and failures that may have been billed.
+    """Outcomes that are unknown, jobs that a reply named and no query confirmed, bills that no person has confirmed.
 
-    A bill is asked about where it is far above its quote, or where it has carried a cap past its limit.
+    And failures that may have been billed. A bill is asked about where it is far above its quote, or where it has carried a cap past its limit.
     """
     failed = ledger.intents(states={IntentState.FAILED_UNSETTLED})
     passed = ledger.passed_caps(caps)
     bills = [intent for cap in passed for intent in cap.intents]
-    asked = [*ledger.doubts(), *ledger.unconfirmed_bills(), *bills, *failed]
-    return Questions(list({intent.intent_id: intent for intent in asked}.values()), passed)
+    replies = {event.intent_id: Answer.read(event.payload) for event in ledger.replies()}
+    named = unconfirmed([event for intent_id in replies for event in ledger.events(intent_id)])
+    asked = [*ledger.doubts(), *map(ledger.get, named), *ledger.unconfirmed_bills(), *bills, *failed]
+    intents = list({intent.intent_id: intent for intent in asked}.values())
+    return Questions(intents, passed, replies, named, ledger.vouches())
 
 
 def needs_person(intent: Intent) -> bool:
@@ -95,8 +127,8 @@ def needs_person(intent: Intent) -> bool:
     return intent.state is not IntentState.FAILED_UNSETTLED
 
 
-def question_json(intents: Sequence[Intent], passed: Sequence[PassedCap] = ()) -> list[dict[str, Any]]:
-    """What `doubts --json` prints: the intents with the money at stake."""
+def question_json(questions: Questions) -> list[dict[str, Any]]:
+    """What `doubts --json` prints: the intents with the money at stake, and the reply that left them open."""
     return [
         {
             "intent": intent.intent_id,
@@ -110,25 +142,64 @@ def question_json(intents: Sequence[Intent], passed: Sequence[PassedCap] = ()) -
             "billed": intent.billed.text if intent.billed else None,
             "unit": intent.quote.unit,
             "job_id": intent.job_id,
-            "reason": _why(intent, passed),
+            "reason": _why(intent, questions.passed),
             "since": intent.updated_at.isoformat(),
+            "unconfirmed": [one.facts() for one in questions.unconfirmed.get(intent.intent_id, ())],
+            "reply": _reply_json(questions.replies.get(intent.intent_id)),
         }
-        for intent in intents
+        for intent in questions.intents
     ]
 
 
-def question_lines(intents: Sequence[Intent], passed: Sequence[PassedCap] = ()) -> Iterator[str]:
-    """What people read: each intent, the money at stake, why, and what can be said of it."""
-    yield from (_line(intent, passed) for intent in intents)
+def _reply_json(answer: Answer | None) -> dict[str, Any] | None:
+    """The odd reply; `vouchable` is the whole text that a person may vouch for."""
+    if answer is None:
+        return None
+    return {"status": answer.status, "code": answer.code, "vouchable": answer.text, "body": answer.body}
+
+
+def question_lines(questions: Questions) -> Iterator[str]:
+    """What people read: each intent, the money at stake, why, what its reply said, and what can be said of it."""
+    intents, passed = questions.intents, questions.passed
+    for intent in intents:
+        yield _line(intent, passed)
+        yield from _reply_lines(intent, questions)
     yield from (f"{cap}; confirm each bill, or raise the cap" for cap in passed)
-    if any(intent.state is IntentState.IN_DOUBT for intent in intents):
+    doubts = [intent for intent in intents if intent.state is IntentState.IN_DOUBT]
+    if doubts:
         yield "Look at the provider's own list of jobs, then: rushes resolve INTENT --job-id ID | --absent | --write-off"
-    if any(intent.state is not IntentState.IN_DOUBT for intent in intents):
+    if any(answer.text for intent in doubts if (answer := questions.replies.get(intent.intent_id))):
+        yield (
+            "Where a reply is a plain refusal, vouch once for its code and whole text: rushes resolve INTENT "
+            f"--vouch {'|'.join(VOUCHABLE)} --why EVIDENCE"
+        )
+    if len(doubts) < len(intents):
         yield "Look up what the provider's own account says of the job, then: rushes resolve INTENT --billed AMOUNT"
     if not intents:
         yield "no doubts"
-    elif not passed and not any(map(needs_person, intents)):
+    elif not questions.need_a_person:
         yield "none of these needs a person: they settle by themselves"
+    for vouch in questions.vouches:
+        yield (
+            f"vouched for by {vouch.who} on {vouch.at:%Y-%m-%d}: {vouch.provider} code {vouch.code or 'none'} "
+            f"{vouch.text!r} is a refusal ({vouch.kind}): {vouch.why}; taken back with "
+            f"rushes resolve {vouch.intent_id} --unvouch --why REASON"
+        )
+
+
+def _reply_lines(intent: Intent, questions: Questions) -> Iterator[str]:
+    answer, provider = questions.replies.get(intent.intent_id), intent.provider
+    if answer is not None and intent.state is IntentState.IN_DOUBT:
+        if answer.text is not None:
+            yield f"  {provider} answered code {answer.code or 'none'}, whole text {answer.text!r}"
+        else:
+            yield f"  {provider} answered HTTP {answer.status}: {answer.body!r}"
+    for one in questions.unconfirmed.get(intent.intent_id, ()):
+        price = f" at {one.amount}" if one.amount else ""
+        yield (
+            f"  {provider} named job {one.job_id}{price} in that reply, and no query has confirmed it: `rushes collect` asks "
+            f"again; if it is not there: rushes resolve {intent.intent_id} --absent"
+        )
 
 
 def _line(intent: Intent, passed: Sequence[PassedCap]) -> str:
@@ -203,13 +274,25 @@ async def resolve(production: Production, decision: Decision) -> Intent:
     decision.check()
     who, why = getpass.getuser(), decision.reason
     ledger, intent_id = production.ledger, decision.intent_id
-    if decision.write_off:
-        return ledger.write_off(intent_id, who, why)
-    if decision.absent:
-        return ledger.absent(intent_id, who, why, evidence=why, horizon_seconds=HORIZON)
+    if decision.job_id is not None:
+        return await _attach(production, ledger.get(intent_id), decision.job_id, why)
     if decision.billed is not None:
         return ledger.settle(intent_id, _amount(decision.billed, ledger.get(intent_id)), why, who)
-    return await _attach(production, ledger.get(intent_id), decision.job_id or "", why)
+    if decision.vouch is not None:
+        return ledger.vouch(intent_id, decision.vouch, who, why)
+    if decision.unvouch:
+        return ledger.take_back_vouch(intent_id, who, why)
+    return ledger.write_off(intent_id, who, why) if decision.write_off else _absent(ledger, intent_id, who, why)
+
+
+def _absent(ledger: Ledger, intent_id: str, who: str, why: str) -> Intent:
+    """Not created: the intent's own job, or, where that is known, the others that its reply named."""
+    others = unconfirmed(ledger.events(intent_id)).get(intent_id, [])
+    if others and ledger.get(intent_id).job_id is not None:
+        for one in others:
+            ledger.note(intent_id, REFUTED, {"job_id": one.job_id, "why": why}, actor=who)
+        return ledger.get(intent_id)
+    return ledger.absent(intent_id, who, why, evidence=why, horizon_seconds=HORIZON)
 
 
 def _amount(text: str, intent: Intent) -> Money:
@@ -217,7 +300,7 @@ def _amount(text: str, intent: Intent) -> Money:
 
 
 async def _attach(production: Production, intent: Intent, job: str, why: str) -> Intent:
-    if not await confirms(production, intent, job, production.auth(intent.provider, intent.base_url)):
+    if not await confirms(production, intent, job):
         raise SetupProblem(
             f"{intent.provider} does not confirm job {job}",
             "Check the id on the provider's own page, and that the provider can be reached (`rushes doctor`).",

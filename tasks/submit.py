@@ -9,14 +9,16 @@ import hashlib
 import itertools
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from specs.request import ShotRequest
-from tasks.errors import OutcomeUnknown, Refused, Transient
+from tasks.errors import OutcomeUnknown, Refused
+from tasks.hints import follow
 from tasks.http import NotSent
 from tasks.ledger import (
+    Answer,
     BudgetRefused,
     Closed,
     Edited,
@@ -25,16 +27,18 @@ from tasks.ledger import (
     Intent,
     IntentState,
     LedgerUnavailable,
+    Named,
     Order,
     Reserved,
     Taken,
 )
 from tasks.production import Production
-from tasks.providers.interface import Accepted, Failure, Handle, Kind, Media, Provider, Reply, Request, Snapshot, State
+from tasks.providers.interface import Accepted, Failure, Kind, Media, Provider, Reply, Request
+from tasks.redaction import redact
 from tasks.slips import announce, keep_slip
 from tasks.wait import ask_for_slot
 
-__all__ = ["Submission", "heard_out", "settled_elsewhere", "submit_shot"]
+__all__ = ["Submission", "as_answer", "heard_out", "settled_elsewhere", "submit_shot"]
 
 RESENDS = 3
 RETRY_AFTER = (1.0, 7 * 86400.0)
@@ -47,6 +51,10 @@ LONGEST_HOLD = 20.0  # seconds that a reservation is held for a resend; a longer
 CONCURRENCY_PAUSE = (30.0, 90.0)  # slots free in minutes
 QUEUE_TRIES = 20
 RECORD_PAUSES = (1.0, 5.0, 15.0)
+BODY_READ, BODY_KEPT = (
+    1 << 14,
+    1 << 12,
+)  # bytes of a reply that are searched for secrets, characters that are kept of it
 _STOPS_BUYING = {Kind.AUTH, Kind.BALANCE, Kind.CONFIG}
 _PASSES = {Kind.RATE, Kind.TRANSIENT, Kind.CONCURRENCY}
 _QUEUED = {Kind.RATE, Kind.CONCURRENCY}
@@ -245,11 +253,12 @@ async def _send(
         production.hooks("K6")
         if not production.ledger.still_ours(intent.intent_id, intent.epoch):
             return production.ledger.cancelled(intent.intent_id, intent.epoch), None
-        answer = await _post(production, intent, request, auth)
+        answer, said = await _post(production, intent, request, auth)
         if isinstance(answer, Accepted):
-            return await _record(production, intent, answer), None
+            return await _record(production, intent, answer, said), None
+        answer = _vouched(production, intent, answer)
         if answer.kind is Kind.AMBIGUOUS:
-            return await _doubt(production, intent, answer, auth), None
+            return await _doubt(production, intent, answer, said), None
         pause = _pause(production, answer, resend) if answer.kind in _PASSES else None
         if pause is None or pause > LONGEST_HOLD or resend == RESENDS or ending.is_set():
             queued = pause if answer.kind in _QUEUED else None
@@ -302,16 +311,27 @@ def _for_now(production: Production, failure: Failure, pause: float | None) -> F
     return replace(failure, message=f"refused for now ({failure.message}), not before {when:%Y-%m-%d %H:%M} UTC")
 
 
-async def _post(production: Production, intent: Intent, request: Request, auth: str | None) -> Accepted | Failure:
+def _vouched(production: Production, intent: Intent, failure: Failure) -> Failure:
+    """A refusal outside the provider's map is definite once a person has vouched for its code and whole text."""
+    if failure.refusal is None:
+        return failure
+    kind = production.ledger.vouched(intent.provider, failure.refusal.code, failure.refusal.text)
+    return replace(failure, kind=Kind(kind), may_be_charged=False) if kind else failure
+
+
+async def _post(
+    production: Production, intent: Intent, request: Request, auth: str | None
+) -> tuple[Accepted | Failure, Answer | None]:
+    """K7 to K11: what came of it, and the reply as the ledger keeps it, None where none came."""
     provider = production.providers[intent.provider]
     production.hooks("K7")
     try:
         deadline = production.deadlines.create
         reply = await production.wire.create(request, auth=auth, deadline=deadline)
     except NotSent as error:
-        return Failure(Kind.TRANSIENT, str(error))
+        return Failure(Kind.TRANSIENT, str(error)), None
     except OutcomeUnknown as error:
-        return Failure(Kind.AMBIGUOUS, str(error))
+        return Failure(Kind.AMBIGUOUS, str(error)), None
     except asyncio.CancelledError:
         production.ledger.doubt(intent.intent_id, None, "cancelled while the request was under way")
         raise
@@ -319,37 +339,77 @@ async def _post(production: Production, intent: Intent, request: Request, auth: 
     return _read(production, intent, provider, reply)
 
 
-def _read(production: Production, intent: Intent, provider: Provider, reply: Reply) -> Accepted | Failure:
+def _read(
+    production: Production, intent: Intent, provider: Provider, reply: Reply
+) -> tuple[Accepted | Failure, Answer]:
     """K10 to K11. A journal that cannot be written loses nothing yet: the ledger may still take what the reply says.
 
     Only an id that the provider gave plainly is journalled as the job's: recovery believes it without a query.
     """
     answer = provider.decode_submit(reply)
-    job = answer.job_id if isinstance(answer, Accepted) else None
+    said = as_answer(answer, reply)
+    job = said.job.job_id if said.job else None
     try:
-        production.ledger.journal_answer(intent.intent_id, hashlib.sha256(reply.body).hexdigest(), job)
+        production.ledger.journal_answer(intent.intent_id, hashlib.sha256(reply.body).hexdigest(), job, said)
     except LedgerUnavailable as error:
         _log.critical("intent %s, job %s: %s", intent.intent_id, job, error)
     production.hooks("K11")
-    return answer
+    return answer, said
 
 
-async def _record(production: Production, intent: Intent, answer: Accepted) -> Intent:
-    """K12 to K14. A ledger that is locked for long is asked again: what the provider has taken must not be forgotten (F63)."""
+def as_answer(answer: Accepted | Failure, reply: Reply) -> Answer:
+    """All that the reply names, so that a recovery from the journal books what the straight way books."""
+    # JSON may write a slash as \\/, behind which no address is seen for one.
+    body = redact(reply.body[:BODY_READ].decode("utf-8", "replace").replace("\\/", "/"))[:BODY_KEPT]
+    if isinstance(answer, Accepted):
+        job = Named(answer.job_id, answer.amount, answer.amount_note)
+        return Answer(reply.status, body, job, _named(answer.others))
+    candidates = _named(answer.candidates)
+    shown = f"; its reply named {', '.join(one.job_id for one in candidates)}" if candidates else ""
+    odd = answer.message + shown if answer.kind is Kind.AMBIGUOUS else ""
+    refusal = answer.refusal
+    return Answer(
+        reply.status,
+        body,
+        candidates=candidates,
+        amount=answer.amount,
+        odd=odd,
+        code=refusal.code if refusal else answer.code,
+        text=refusal.text if refusal else None,
+    )
+
+
+def _named(jobs: Sequence[Accepted]) -> tuple[Named, ...]:
+    return tuple(Named(one.job_id, one.amount, one.amount_note) for one in jobs)
+
+
+async def _record(production: Production, intent: Intent, answer: Accepted, said: Answer | None) -> Intent:
+    """K12 to K14, then queries for what else the reply named.
+
+    A ledger that is locked for long is asked again: what the provider has taken must not be forgotten (F63).
+    """
     production.hooks("K12")
+    recorded = await _patiently(production, intent, answer, said)
+    if not answer.others:
+        return recorded
+    await follow(production, intent.intent_id)
+    return production.ledger.get(recorded.intent_id)
+
+
+async def _patiently(production: Production, intent: Intent, answer: Accepted, said: Answer | None) -> Intent:
     for pause in RECORD_PAUSES:
         try:
-            return _recorded(production, intent, answer)
+            return _recorded(production, intent, answer, said)
         except LedgerUnavailable as error:
             _log.critical(
                 "intent %s, job %s is accepted and not yet recorded: %s", intent.intent_id, answer.job_id, error
             )
             await production.clock.sleep(pause)
-    return _recorded(production, intent, answer)
+    return _recorded(production, intent, answer, said)
 
 
-def _recorded(production: Production, intent: Intent, answer: Accepted) -> Intent:
-    intent = production.ledger.accepted(intent.intent_id, answer.job_id, answer.amount, answer.amount_note)
+def _recorded(production: Production, intent: Intent, answer: Accepted, said: Answer | None) -> Intent:
+    intent = production.ledger.accepted(intent.intent_id, answer.job_id, answer.amount, answer.amount_note, said)
     production.hooks("K14")
     return intent
 
@@ -364,25 +424,10 @@ def _reject(production: Production, intent: Intent, failure: Failure) -> Intent:
     )
 
 
-async def _doubt(production: Production, intent: Intent, failure: Failure, auth: str | None) -> Intent:
+async def _doubt(production: Production, intent: Intent, failure: Failure, said: Answer | None) -> Intent:
     """In doubt, unless a query confirms a job id that an odd reply carried (F17)."""
-    named = f"; its reply named {', '.join(failure.candidates)}" if failure.candidates else ""
-    held = production.ledger.doubt(intent.intent_id, intent.epoch, failure.message + named)
-    if held.state is not IntentState.IN_DOUBT:
-        return held
-    for candidate in failure.candidates:
-        if await confirms(production, intent, candidate, auth):
-            return production.ledger.accepted(intent.intent_id, candidate, None, "job id confirmed by a query")
+    reason = said.odd if said else failure.message
+    held = production.ledger.doubt(intent.intent_id, intent.epoch, reason, said)
+    if held.state is IntentState.IN_DOUBT and failure.candidates:
+        return await follow(production, intent.intent_id)
     return held
-
-
-async def confirms(production: Production, intent: Intent, job_id: str, auth: str | None) -> bool:
-    """Whether the intent's provider, asked with our key, knows `job_id`."""
-    provider = production.providers[intent.provider]
-    handle = Handle(intent.provider, intent.model, intent.base_url, intent.account, job_id)
-    try:
-        reply = await production.wire.call(provider.poll_request(handle), auth=auth, deadline=production.deadlines.poll)
-    except Transient:
-        return False
-    answer = provider.decode_poll(handle, reply)
-    return isinstance(answer, Snapshot) and (answer.job_id == job_id or answer.state is not State.UNKNOWN)

@@ -187,6 +187,8 @@ def apply(production: Production, intent: Intent, answer: Snapshot | Failure) ->
     match answer.state:
         case State.SUCCEEDED:
             production.hooks("K16")
+            if answer.cost_note:
+                ledger.note(intent.intent_id, "amount-unusable", {"note": answer.cost_note})
             intent = ledger.succeeded(intent.intent_id, answer.urls, answer.cost)
             production.hooks("K17")
             return intent

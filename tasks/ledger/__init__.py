@@ -1,5 +1,6 @@
 """The durable account of every purchase: reserve, record the intent, submit, settle (SQLite or PostgreSQL)."""
 
+from tasks.ledger.answers import REFUTED, REPLY, Answer, Named
 from tasks.ledger.database import LedgerUnavailable
 from tasks.ledger.rows import (
     LIVE,
@@ -26,11 +27,15 @@ from tasks.ledger.rows import (
     Run,
     Taken,
     Totals,
+    Vouch,
 )
 from tasks.ledger.store import Ledger
 
 __all__ = [
     "LIVE",
+    "REFUTED",
+    "REPLY",
+    "Answer",
     "Approval",
     "Artifact",
     "Breaker",
@@ -47,6 +52,7 @@ __all__ = [
     "IntentState",
     "Ledger",
     "LedgerUnavailable",
+    "Named",
     "Order",
     "PassedCap",
     "Recovery",
@@ -56,4 +62,5 @@ __all__ = [
     "Run",
     "Taken",
     "Totals",
+    "Vouch",
 ]

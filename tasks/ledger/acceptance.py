@@ -89,6 +89,8 @@ def _second_job(tx: Transaction, first: Record, job_id: str) -> Record:
     values |= {"amount_micros": None, "reserved_micros": 0, "settled_micros": 0, "settled_at": None, "round": 0}
     values |= {"doubt_reason": f"second job of intent {first.intent_id}", "reason": "", "urls": "[]", "moderated": 0}
     values |= {"submitted_at": None, "finished_at": None, "created_at": tx.now, "updated_at": tx.now, "extra": 1}
+    # Nobody has asked after it yet, and no slip announced it: that of the first one tells of the first one.
+    values |= {"slip": "", "slip_state": "", "tries": 0, "next_try_at": None, "gone": 0, "twin": 0}
     values |= {"tries": 0, "next_try_at": None, "gone": 0}
     second = Record(seq=0, **values)
     tx.insert(second)

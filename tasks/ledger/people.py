@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from specs.money import Money
 from tasks.errors import Refused
-from tasks.ledger import books, breakers, schema
+from tasks.ledger import answers, books, breakers, schema
 from tasks.ledger.acceptance import BY_JOB, accepted
 from tasks.ledger.database import Prepared
 from tasks.ledger.record import Record
@@ -12,7 +12,7 @@ from tasks.ledger.reserving import LEASE, supersede
 from tasks.ledger.rows import IntentState
 from tasks.ledger.transaction import Transaction
 
-__all__ = ["absent", "attach", "give_up", "refund", "settle", "write_off"]
+__all__ = ["absent", "attach", "give_up", "refund", "settle", "take_back_vouch", "vouch", "write_off"]
 
 S = IntentState
 _EVIDENCE = Prepared(
@@ -87,11 +87,24 @@ def absent(
         )
     books.release(tx, record, f"proved absent: {evidence}")
     record.epoch += 1
+    record.amount_micros = None  # what an odd reply named was never charged
     record.reason, record.finished_at = f"{_ABSENT} by {who}: {evidence}", tx.now
     tx.move(record, S.REJECTED, "declared-absent", {"why": why, "evidence": evidence}, actor=who)
 
 
 _ABSENT = "declared absent"
+
+
+def vouch(tx: Transaction, intent_id: str, kind: str, who: str, why: str) -> None:
+    """The refusal that left this intent in doubt is definite, wherever the provider sends it again: see `answers`."""
+    _named(who, why)
+    answers.vouch(tx, intent_id, kind, who, why, holds=True)
+
+
+def take_back_vouch(tx: Transaction, intent_id: str, who: str, why: str) -> None:
+    """It is a doubt again from now on."""
+    _named(who, why)
+    answers.vouch(tx, intent_id, "", who, why, holds=False)
 
 
 def write_off(tx: Transaction, intent_id: str, who: str, why: str) -> None:

@@ -16,7 +16,7 @@ from tasks.ledger.breakers import CONFIRMED, UNCONFIRMED
 from tasks.ledger.database import Prepared, moment, rows_of
 from tasks.ledger.record import COLUMNS, Record
 from tasks.ledger.reserving import IS_LIVE, amounts_from, caps_from, holder
-from tasks.ledger.rows import Approval, Breaker, Cap, CapState, Event, Intent, PassedCap, Run, Totals, usd_micros
+from tasks.ledger.rows import Approval, Breaker, Cap, CapState, Event, Intent, PassedCap, Run, Totals, Vouch, usd_micros
 from tasks.ledger.transaction import WITH_ARTIFACT
 
 __all__ = [
@@ -42,9 +42,10 @@ __all__ = [
     "takes",
     "totals",
     "unconfirmed_bills",
+    "vouches",
 ]
 
-_intent, _event, _cap = schema.intent, schema.event, schema.cap
+_intent, _event, _cap, _vouched = schema.intent, schema.event, schema.cap, schema.vouched
 _BY_ID = Prepared(WITH_ARTIFACT.where(_intent.c.intent_id == sa.bindparam("intent_id")))
 _BY_KEY = Prepared(WITH_ARTIFACT.where(_intent.c.shot_key == sa.bindparam("shot_key")).order_by(_intent.c.seq))
 _LIVE_SHOT = Prepared(
@@ -374,6 +375,16 @@ def _events(names: tuple[str, ...]) -> Prepared:
         "alerts_of_run": sa.and_(_event.c.alert == sa.literal_column("1"), _event.c.intent_id.in_(of_run)),
     }
     return Prepared(sa.select(_event).where(*(conditions[name] for name in names)).order_by(_event.c.seq))
+
+
+def vouches(connection: Connection) -> list[Vouch]:
+    """Refusals that somebody vouches for now: the last word on each (provider, code, text)."""
+    last = {row[1:4]: row for row in map(tuple, connection.execute(sa.select(schema.vouched).order_by(_vouched.c.seq)))}
+    return [
+        Vouch(provider, code, text, kind, who, why, intent_id, moment(at))
+        for _, provider, code, text, kind, holds, who, why, intent_id, at in last.values()
+        if holds
+    ]
 
 
 def money_entries(connection: Connection, run_id: str | None = None) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from tasks.ledger import books, schema, steps
 from tasks.ledger.acceptance import accepted, beside_another
+from tasks.ledger.answers import Answer, Named, keep
 from tasks.ledger.database import Prepared
 from tasks.ledger.record import Record
 from tasks.ledger.reserving import OF_KEY, OF_SHOT, supersede
@@ -22,6 +23,7 @@ __all__ = ["BEHIND", "ORPHANED", "Replay", "adopt", "orphans_to_doubt", "recover
 
 S = IntentState
 ORPHANED = "its sender ended before an answer was recorded"
+FOUND = "found in the journal"
 BEHIND = "the ledger is older than its journal"
 AGAIN = "made again from the journal"
 ADOPTED = "adopted from its order slip"
@@ -85,8 +87,8 @@ def replay(
     for place, line in lines:
         if "row" in line:
             reserved[line["row"]["intent_id"]] = (place, line["row"])
-        elif line.get("job_id"):
-            answers[line["intent_id"]] = (place, line["job_id"])
+        elif line.get("job_id") or line.get("answer"):
+            answers[line["intent_id"]] = (place, _said(line))
     if not reserved and not answers:
         return done
     known = {intent_id for (intent_id,) in tx.rows(_IDS)}
@@ -102,18 +104,41 @@ def replay(
     return done
 
 
-def _answer(tx: Transaction, answers: dict[str, tuple[int, str]], dead: Dead, done: Replay) -> None:
+def _said(line: Mapping[str, Any]) -> Answer:
+    """A line's answer; older versions wrote down the job's id only."""
+    if "answer" in line:
+        return Answer.read(line["answer"])
+    return Answer(status=0, body="", job=Named(str(line["job_id"])))
+
+
+def _answer(tx: Transaction, answers: dict[str, tuple[int, Answer]], dead: Dead, done: Replay) -> None:
     waiting = {record.intent_id: record for record in tx.records(_UNANSWERED)} if answers else {}
     for intent_id in answers.keys() & waiting.keys():
-        place, job_id = answers[intent_id]
+        place, answer = answers[intent_id]
         record = waiting[intent_id]
         if record.state == IntentState.IN_DOUBT and not record.doubt_reason.startswith(ORPHANED):
             continue  # its sender read the answer and did not believe it
         if record.state == IntentState.SUBMITTING and not _orphan(tx, record, dead):
             done.resume_at = min(done.resume_at, place)
             continue
-        accepted(tx, intent_id, job_id, None, "found in the journal")
-        done.replayed.append(intent_id)
+        if _book(tx, record, answer):
+            done.replayed.append(intent_id)
+
+
+def _book(tx: Transaction, record: Record, answer: Answer) -> bool:
+    """What the sender would have booked, had it lived; False for a refusal, after which it may have sent once more."""
+    if answer.job is not None:
+        accepted(tx, record.intent_id, answer.job.job_id, answer.job.amount, answer.job.note or FOUND)
+        if answer.candidates:
+            keep(tx, tx.load(record.intent_id), answer)
+        return True
+    if answer.odd:
+        if record.state == IntentState.SUBMITTING:
+            record.epoch += 1
+        record.doubt_reason = answer.odd
+        tx.move(record, IntentState.IN_DOUBT, "doubted", {"reason": answer.odd, "found": FOUND})
+        keep(tx, record, answer)
+    return bool(answer.odd)
 
 
 def _orphan(tx: Transaction, record: Record, dead: Dead) -> bool:

@@ -35,6 +35,7 @@ __all__ = [
     "Scope",
     "Taken",
     "Totals",
+    "Vouch",
 ]
 
 _NOTHING = Money(0)
@@ -386,6 +387,20 @@ class Event:
     state: str
     alert: bool
     payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Vouch:
+    """A refusal outside the provider's map that a person says is definite: its code, its whole text and what it means."""
+
+    provider: str
+    code: str
+    text: str
+    kind: str
+    who: str
+    why: str
+    intent_id: str
+    at: dt.datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ __all__ = [
     "migration",
     "money",
     "run",
+    "vouched",
 ]
 
 metadata = MetaData()
@@ -156,4 +157,17 @@ artifact = _table(
     probe=Text,
     suspect=Text,
     verified_at=BigInteger,
+)
+vouched = _table(
+    "vouched",
+    seq=BigInteger,
+    provider=Text,
+    code=Text,
+    text=Text,
+    kind=Text,
+    holds=SmallInteger,
+    who=Text,
+    why=Text,
+    intent_id=Text,
+    at=BigInteger,
 )

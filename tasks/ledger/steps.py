@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from specs.money import Money
 from tasks.ledger import asking, books, breakers, schema
 from tasks.ledger.acceptance import name_amount, revive, tell_late
+from tasks.ledger.answers import Answer, keep
 from tasks.ledger.database import Prepared, moment
 from tasks.ledger.record import Record, artifact_values
 from tasks.ledger.reserving import LEASE, NOT_AFTER
@@ -115,8 +116,8 @@ def cancelled(tx: Transaction, intent_id: str, epoch: int, reason: str = "") -> 
     return tx.move(record, S.CANCELLED, "cancelled", {"reason": reason} if reason else None)
 
 
-def doubt(tx: Transaction, intent_id: str, epoch: int | None, reason: str) -> None:
-    """It may have been accepted: the money stays reserved until somebody knows."""
+def doubt(tx: Transaction, intent_id: str, epoch: int | None, reason: str, answer: Answer | None = None) -> None:
+    """It may have been accepted: the money stays reserved until somebody knows, and what the reply said is kept."""
     record = tx.load(intent_id)
     if record.state != S.SUBMITTING or epoch not in {None, record.epoch}:
         if record.state == S.IN_DOUBT:
@@ -124,7 +125,8 @@ def doubt(tx: Transaction, intent_id: str, epoch: int | None, reason: str) -> No
             tx.save(record)
         return tell_late(tx, record, "doubt", {"reason": reason})
     to_doubt(record, reason)
-    return tx.move(record, S.IN_DOUBT, "doubted", {"reason": reason})
+    tx.move(record, S.IN_DOUBT, "doubted", {"reason": reason})
+    return keep(tx, record, answer) if answer is not None else None
 
 
 def to_doubt(record: Record, reason: str) -> None:

@@ -13,6 +13,7 @@ from specs.money import Money
 from tasks.errors import Refused
 from tasks.ledger import asking, audit, breakers, people, reading, recovery, reserving, schema, steps
 from tasks.ledger.acceptance import accepted
+from tasks.ledger.answers import REPLY, Answer, keep, vouched
 from tasks.ledger.database import PATIENCE, LedgerUnavailable, Prepared, micros_of, moment
 from tasks.ledger.migrations import STEPS
 from tasks.ledger.opening import Opened, forgive, open_ledger, read_journal
@@ -38,6 +39,7 @@ from tasks.ledger.rows import (
     Reserved,
     Run,
     Totals,
+    Vouch,
 )
 from tasks.ledger.transaction import Transaction
 from tasks.seams import Clock, Rng
@@ -318,14 +320,19 @@ class Ledger:
         with self._writing() as tx:
             tx.event(tx.load(intent_id).intent_id, kind, payload, actor=actor, alert=kind == "alert")
 
-    def journal_answer(self, intent_id: str, body_sha256: str, job_id: str | None) -> None:
+    def journal_answer(
+        self, intent_id: str, body_sha256: str, job_id: str | None, answer: Answer | None = None
+    ) -> None:
         """K11: the answer to a create, outside the database; on a full disk in the megabyte set aside for it.
+
+        `job_id` is the job that the provider gave plainly; `answer` all that it said, so that recovery books the same.
 
         Raises:
             LedgerUnavailable: neither could be written.
         """
+        line = {"intent_id": intent_id, "body_sha256": body_sha256, "job_id": job_id}
         try:
-            self._opened.journal.append({"intent_id": intent_id, "body_sha256": body_sha256, "job_id": job_id})
+            self._opened.journal.append(line if answer is None else {**line, "answer": answer.facts()})
         except OSError as error:
             raise LedgerUnavailable(f"the journal cannot be written: {error}", "Free space in RUSHES_HOME.") from None
 
@@ -334,10 +341,18 @@ class Ledger:
         self._send_before.pop(intent_id, None)
         self._opened.senders.abandon(intent_id)
 
-    def accepted(self, intent_id: str, job_id: str, amount: Money | None, note: str = "") -> Intent:
-        """K13, never fenced. Returns the intent that holds the job: another one where this had a job already (F53)."""
+    def accepted(
+        self, intent_id: str, job_id: str, amount: Money | None, note: str = "", answer: Answer | None = None
+    ) -> Intent:
+        """K13, never fenced. Returns the intent that holds the job: another one where this had a job already (F53).
+
+        `answer` is kept where it names further jobs, until queries have confirmed or refuted them.
+        """
         with self._writing() as tx:
-            intent = tx.intent(accepted(tx, intent_id, job_id, amount, note))
+            holder = accepted(tx, intent_id, job_id, amount, note)
+            if answer is not None and answer.candidates:
+                keep(tx, tx.load(intent_id), answer)
+            intent = tx.intent(holder)
         self._let_go(intent_id)
         return intent
 
@@ -345,9 +360,9 @@ class Ledger:
         """Definitely not accepted: REJECTED, the money released."""
         return self._ended(intent_id, steps.rejected, epoch, kind=kind, reason=reason, opens_breaker=opens_breaker)
 
-    def doubt(self, intent_id: str, epoch: int | None, reason: str) -> Intent:
-        """The outcome is unknown: IN_DOUBT, the money stays reserved."""
-        return self._ended(intent_id, steps.doubt, epoch, reason)
+    def doubt(self, intent_id: str, epoch: int | None, reason: str, answer: Answer | None = None) -> Intent:
+        """The outcome is unknown: IN_DOUBT, the money stays reserved; `answer` is the odd reply, where one came."""
+        return self._ended(intent_id, steps.doubt, epoch, reason, answer)
 
     def cancelled(self, intent_id: str, epoch: int, reason: str = "") -> Intent:
         """Certainly never sent: CANCELLED, the money released."""
@@ -422,6 +437,25 @@ class Ledger:
         dead = self._opened.senders.dead(intent_id)
         horizon = round(horizon_seconds * 1_000_000)
         return self._step(intent_id, people.absent, who, why, evidence, horizon=horizon, sender_dead=dead)
+
+    def vouch(self, intent_id: str, kind: str, who: str, why: str) -> Intent:
+        """A person says that the refusal of this doubt is definite: it settles every doubt with the same one, then and later."""
+        return self._step(intent_id, people.vouch, kind, who, why)
+
+    def take_back_vouch(self, intent_id: str, who: str, why: str) -> Intent:
+        """From now on the refusal of this intent is a doubt again; what was settled stays."""
+        return self._step(intent_id, people.take_back_vouch, who, why)
+
+    def vouched(self, provider: str, code: str, text: str) -> str:
+        """The kind of refusal that somebody has vouched for; "" where nobody has."""
+        with self._database.reading() as connection:
+            found = vouched(Transaction(connection, self._database.now(connection), self._rng), provider, code, text)
+        return found[0] if found else ""
+
+    def vouches(self) -> list[Vouch]:
+        """Every refusal that is vouched for now, oldest first."""
+        with self._database.reading() as connection:
+            return reading.vouches(connection)
 
     def write_off(self, intent_id: str, who: str, why: str) -> Intent:
         """ABANDONED: given up and counted as spent in full."""
@@ -572,6 +606,11 @@ class Ledger:
         """What callbacks said of the intent, oldest first."""
         with self._database.reading() as connection:
             return reading.events(connection, intent_id=intent_id, kind=reading.HINT)
+
+    def replies(self) -> list[Event]:
+        """What odd replies to creates said, oldest first; see `answers.Answer`."""
+        with self._database.reading() as connection:
+            return reading.events(connection, kind=REPLY)
 
     def hints_after(self, mark: int | None) -> tuple[int, list[str]]:
         """A mark for the next call, and the intents that callbacks named since `mark` (None: from now on)."""

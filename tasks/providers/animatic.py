@@ -9,6 +9,7 @@ from specs.request import ShotRequest
 from tasks import prices
 from tasks.providers.candidates import is_job_id
 from tasks.providers.capabilities import capabilities, require_fit
+from tasks.providers.evidence import Evidence, read_evidence
 from tasks.providers.interface import (
     Accepted,
     Failure,
@@ -83,13 +84,13 @@ class Animatic:
 
     def decode_submit(self, reply: Reply) -> Accepted | Failure:
         """Accepted with 2xx and an id."""
-        envelope = read_object(reply)
+        envelope, said = read_object(reply), _evidence(reply)
         if not ok(reply):
-            return refused_by_status(reply, _message(envelope))
+            return refused_by_status(reply, said, _message(envelope))
         if isinstance(envelope, Unreadable) or not is_job_id(envelope.value.get("id")):
-            return ambiguous(reply, "the local studio named no job")
+            return ambiguous(said, "the local studio named no job")
         if envelope.duplicates:
-            return ambiguous(reply, f"{', '.join(envelope.duplicates)} is named twice")
+            return ambiguous(said, f"{', '.join(envelope.duplicates)} is named twice")
         return Accepted(envelope.value["id"], Money(0, self.caps.unit))
 
     def poll_request(self, handle: Handle) -> Request:
@@ -110,8 +111,13 @@ class Animatic:
         """What a reply that is no result means in its phase."""
         text = _message(read_object(reply))
         if phase is Phase.CREATE:
-            return refused_by_status(reply, text)
+            return refused_by_status(reply, _evidence(reply), text)
         return refused(reply, by_status(reply.status, phase), text, reply.status)
+
+
+def _evidence(reply: Reply) -> Evidence:
+    """Nothing that this machine renders is billed."""
+    return read_evidence(reply, Animatic.caps.unit, lambda _words: False)
 
 
 def _beats(request: ShotRequest) -> list[dict[str, Any]]:

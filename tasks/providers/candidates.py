@@ -1,20 +1,26 @@
-"""Job ids in odd replies: a find is a candidate until a query with our key confirms it."""
+"""Job ids in replies: what stands under a key that names a job, and what a query with our key might confirm to be one."""
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tasks.providers.strictjson import Parsed, parse_json
 from tasks.redaction import HIDDEN
 
-__all__ = ["MOST", "candidates", "is_job_id", "named_ids"]
+__all__ = ["MOST", "Pairs", "candidates", "ids_of", "is_job_id", "key_words", "named_ids", "objects_of", "texts_of"]
 
-MOST = 6
-_JOB_KEYS = ("job_id", "task_id", "id")
-_KEYS = (*_JOB_KEYS, "request_id")
+MOST = 24
+"""Ids that are read out of one reply; what asks after them asks for a few at a time."""
+Pairs = Sequence[tuple[str, Any]]
+_SURE = ("jobid", "jobids", "taskid", "taskids", "id", "ids")
+_LIKELY = ("job", "jobs", "task", "tasks", "orderid", "generationid", "predictionid", "videoid", "uuid", "uuids")
+_REQUEST = ("requestid",)
+# Ids of our own request, account or session: refusals carry them for their own logs.
+_OF_OTHERS = re.compile("request|trace|log|correlation|span|session|user|account|org|team|event")
 _USABLE = re.compile(r"[\x21-\x7e]{1,200}")
 _PLACEHOLDERS = {"undefined", "null", "none", "nan", "true", "false", "0"}
-_CUT_PAIR = re.compile(rb'"(job_id|task_id|id|request_id)"\s*:\s*"([\x21\x23-\x5b\x5d-\x7e]{1,200})"')
-_UUID = re.compile(rb"\b[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\b")
+_CUT_PAIR = re.compile(r'"([^"\\]{1,60})"\s*:\s*(?:"([^"\\]{0,300})"|(-?[0-9][0-9.eE+-]{0,40})(?=\s*[,}\]]))')
+_UUID = re.compile(r"\b[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\b")
 
 
 def is_job_id(value: object) -> bool:
@@ -25,25 +31,65 @@ def is_job_id(value: object) -> bool:
 
 
 def candidates(body: bytes) -> tuple[str, ...]:
-    """Up to six possible job ids, best first: by key at any depth (also in cut or broken JSON), at last any UUID."""
+    """Possible job ids, best first: by key at any depth (also in cut or broken JSON), at last any UUID."""
+    objects = objects_of(body)
+    found = [one for pairs in _by_rank(objects, (*_SURE, *_LIKELY, *_REQUEST)) for one in pairs]
+    return tuple(dict.fromkeys([*found, *_UUID.findall(body.decode("latin-1"))]))[:MOST]
+
+
+def named_ids(objects: Sequence[Pairs]) -> tuple[str, ...]:
+    """Ids that a reply gives for a job, not for its own logs: by key at any depth, or a UUID in any other text."""
+    found = [one for pairs in _by_rank(objects, (*_SURE, *_LIKELY)) for one in pairs]
+    others = (text for pairs in objects for key, value in pairs if not _of_others(key) for text in texts_of(value))
+    return tuple(dict.fromkeys([*found, *(one for text in others for one in _UUID.findall(text))]))[:MOST]
+
+
+def ids_of(pairs: Pairs) -> set[str]:
+    """Ids that one object names, whatever it calls them."""
+    return {one for found in _by_rank([pairs], (*_SURE, *_LIKELY, *_REQUEST)) for one in found}
+
+
+def objects_of(body: bytes) -> Sequence[Pairs]:
+    """The keys and values of every JSON object; of a body that is cut or no JSON, the pairs that can still be read."""
     parsed = parse_json(body)
-    pairs = parsed.pairs if isinstance(parsed, Parsed) else _cut_pairs(body)
-    found = [text for key in _KEYS for name, value in pairs if name == key and is_job_id(text := _text(value))]
-    found += [match.decode() for match in _UUID.findall(body)]
-    return tuple(dict.fromkeys(found))[:MOST]
+    if isinstance(parsed, Parsed):
+        return parsed.objects
+    cut = _CUT_PAIR.findall(body.decode("latin-1"))
+    return [[(key, number or text) for key, text, number in cut]]
 
 
-def named_ids(parsed: Parsed) -> tuple[str, ...]:
-    """Ids that a reply calls a job's or a task's; `request_id` is left out, as refusals carry one for their own logs."""
-    texts = [_text(value) for name, value in parsed.pairs if name in _JOB_KEYS]
-    return tuple(dict.fromkeys(text for text in texts if is_job_id(text)))
+def texts_of(value: Any) -> Iterator[str]:
+    """Every text that a value is or lists; objects inside it have pairs of their own."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for one in value:
+            yield from texts_of(one)
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return _text(value[0]) if value else ""
-    return str(value).strip() if isinstance(value, str | int) else ""
+def key_words(key: str) -> frozenset[str]:
+    """`amountCharged` and `amount_charged` alike: the words of a key."""
+    return frozenset(word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", key))
 
 
-def _cut_pairs(body: bytes) -> list[tuple[str, Any]]:
-    return [(name.decode(), value.decode()) for name, value in _CUT_PAIR.findall(body)]
+def _by_rank(objects: Sequence[Pairs], keys: Sequence[str]) -> Iterator[list[str]]:
+    named = [(re.sub("[^a-z]", "", key.lower()), value) for pairs in objects for key, value in pairs]
+    for wanted in keys:
+        # Under a vaguer key stands a word as often as an id, and an id has a digit.
+        yield [
+            text
+            for key, value in named
+            if key == wanted
+            for text in _usable(value)
+            if wanted in (*_SURE, *_REQUEST) or re.search("[0-9]", text)
+        ]
+
+
+def _usable(value: Any) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    texts = [str(one).strip() for one in values if isinstance(one, str | int) and not isinstance(one, bool)]
+    return [text for text in texts if is_job_id(text)]
+
+
+def _of_others(key: str) -> bool:
+    return bool(_OF_OTHERS.search(key.lower()))

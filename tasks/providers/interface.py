@@ -23,6 +23,7 @@ __all__ = [
     "Phase",
     "Provider",
     "Quote",
+    "Refusal",
     "Reply",
     "Request",
     "Snapshot",
@@ -86,11 +87,34 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """A create that the provider took: `amount` is the price it named, None when it named none or an unusable one.
+
+    `amount_note` says what was wrong with an unusable amount (F21). `others` are further ids in the same reply: jobs that
+    a query must confirm.
+    """
+
+    job_id: str
+    amount: Money | None = None
+    amount_note: str = ""
+    others: tuple["Accepted", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A well-formed refusal that no map lists and that speaks of nothing else: a person may vouch for this code and text."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A call that did not do what was asked. On create, every kind but AMBIGUOUS is a definite refusal.
 
-    `message` is the provider's text, escaped and capped. `candidates` are job ids found in an odd reply: to be confirmed
-    by a query, never believed. `retry_after` in seconds. `may_be_charged` None: not known.
+    `message` is the provider's text, escaped and capped. `candidates` are jobs that an odd reply may speak of: to be
+    confirmed by a query, never believed; `amount` is the largest price in it. `retry_after` in seconds. `may_be_charged`
+    None: not known. `refusal` where a person may vouch for it.
     """
 
     kind: Kind
@@ -98,24 +122,18 @@ class Failure:
     code: str = ""
     retry_after: float | None = None
     may_be_charged: bool | None = None
-    candidates: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A create that the provider took: `amount` is the price it named, None when it named none or an unusable one.
-
-    `amount_note` says what was wrong with an unusable amount (F21).
-    """
-
-    job_id: str
+    candidates: tuple[Accepted, ...] = ()
     amount: Money | None = None
     amount_note: str = ""
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A job as a query shows it: `urls` of its video, best first; `cost` if named; `refunded` None when not stated."""
+    """A job as a query shows it: `urls` of its video, best first; `refunded` None when not stated.
+
+    `cost` if it names one that can be used, `cost_note` why it cannot.
+    """
 
     state: State
     job_id: str | None = None
@@ -123,6 +141,7 @@ class Snapshot:
     reason: str = ""
     kind: Kind | None = None
     cost: Money | None = None
+    cost_note: str = ""
     refunded: bool | None = None
     raw_state: str = ""
 

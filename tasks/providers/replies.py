@@ -1,14 +1,14 @@
 """What a reply that is no result means: by its phase, its status and, where a provider allows, its words."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-from tasks.providers.candidates import candidates, named_ids
-from tasks.providers.interface import Failure, Kind, Phase, Reply
+from tasks.providers.evidence import Evidence
+from tasks.providers.interface import Failure, Kind, Phase, Refusal, Reply
 from tasks.providers.strictjson import Parsed, Unreadable, parse_json
-from tasks.redaction import redact, without_known
+from tasks.redaction import HIDDEN, redact, without_known
 
 __all__ = [
     "MESSAGE_MAX",
@@ -21,14 +21,21 @@ __all__ = [
     "other_job",
     "plain",
     "read_object",
+    "refusal_text",
     "refused",
     "refused_by_status",
     "retry_after",
+    "vouchable",
 ]
 
 MESSAGE_MAX = 300
+WHOLE_MAX = 1000
+"""A longer text is no sentence that a person can vouch for."""
 _LOOKED_AT = 10_000
 RETRY_AFTER_MIN, RETRY_AFTER_MAX = 1.0, 7 * 86400.0
+_ENVELOPE = frozenset(
+    ["code", "error_code", "success", "request_id", "requestId", "trace_id", "traceId", "log_id", "timestamp"]
+)
 _ON_CREATE = {
     **dict.fromkeys((400, 404, 405, 413, 415, 422), Kind.INVALID),
     **dict.fromkeys((401, 403), Kind.AUTH),
@@ -98,18 +105,50 @@ def read_object(reply: Reply) -> Parsed | Unreadable:
     return parsed
 
 
-def refused_by_status(reply: Reply, text: str, *, kind: Kind | None = None, code: object = "") -> Failure:
-    """A create answered with other than 2xx: definite where the status is listed and no job is named, else a doubt.
+def refused_by_status(
+    reply: Reply, said: Evidence, text: str, *, kind: Kind | None = None, code: object = ""
+) -> Failure:
+    """A create answered with other than 2xx: definite where the status is listed and nothing speaks of acceptance.
 
     `kind` is what the provider's own code says; it refines a listed status and nothing else.
     """
     listed = by_status(reply.status, Phase.CREATE, text)
-    parsed = parse_json(reply.body)
-    if listed is Kind.AMBIGUOUS or (isinstance(parsed, Parsed) and named_ids(parsed)):
-        return ambiguous(
-            reply, f"HTTP {reply.status}: {text}" if text else f"HTTP {reply.status}", code or reply.status
-        )
+    if listed is Kind.AMBIGUOUS or said.acceptance:
+        why = ": ".join(filter(None, [f"HTTP {reply.status}", said.acceptance, text]))
+        return ambiguous(said, why, code or reply.status)
     return refused(reply, kind or listed, text, code or reply.status)
+
+
+def refusal_text(reply: Reply, envelope: Parsed, said: Evidence, texts: Sequence[str]) -> str | None:
+    """The whole text of a well-formed refusal; None where the reply holds anything but codes and texts."""
+    if said.acceptance or envelope.duplicates or reply.truncated:
+        return None
+    found: list[str | None] = []
+    for key, value in envelope.value.items():
+        if key in texts or key == "data":
+            found += _only_texts(value, texts)
+        elif key not in _ENVELOPE:
+            return None
+    return None if None in found else "\n".join(dict.fromkeys(one.strip() for one in found if one and one.strip()))
+
+
+def vouchable(code: int | None, text: str | None) -> Refusal | None:
+    """A refusal for which a person may vouch: readable, and whole, so without anything that must be hidden."""
+    if not text or len(text) > WHOLE_MAX or HIDDEN in redact(text) or code == 0:
+        return None
+    return Refusal("" if code is None else str(code), text)
+
+
+def _only_texts(value: object, texts: Sequence[str]) -> "list[str | None]":
+    """The texts in a value; a None among them for anything else."""
+    if value in (None, "", [], {}):
+        return []
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, Mapping):
+        return [None]
+    named = (*texts, "code", "type", "detail", "reason")
+    return [one if isinstance(one, str) and key in named else None for key, one in value.items()]
 
 
 def other_job(reply: Reply, asked: str, echoed: object) -> Failure | None:
@@ -130,9 +169,17 @@ def refused(reply: Reply, kind: Kind, text: str, code: object = "") -> Failure:
     )
 
 
-def ambiguous(reply: Reply, why: str, code: object = "") -> Failure:
-    """Nobody can tell what became of the create; every id in the reply is kept as a candidate."""
-    return Failure(Kind.AMBIGUOUS, plain(why), code=plain(code), candidates=candidates(reply.body))
+def ambiguous(said: Evidence, why: str, code: object = "", refusal: Refusal | None = None) -> Failure:
+    """Nobody can tell what became of the create; every id and every amount in the reply is kept."""
+    return Failure(
+        Kind.AMBIGUOUS,
+        plain(why),
+        code=plain(code),
+        candidates=said.named,
+        amount=said.amount,
+        amount_note=said.note,
+        refusal=refusal,
+    )
 
 
 def retry_after(reply: Reply) -> float | None:

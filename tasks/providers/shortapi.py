@@ -10,9 +10,10 @@ from urllib.parse import quote as percent
 
 from specs.request import AUTO, ElementRequest, ShotRequest
 from tasks import prices
-from tasks.providers.amounts import text_amount
-from tasks.providers.candidates import is_job_id, named_ids
+from tasks.providers.amounts import read_amount
+from tasks.providers.candidates import is_job_id
 from tasks.providers.capabilities import capabilities, require_fit
+from tasks.providers.evidence import Evidence, read_evidence
 from tasks.providers.interface import (
     Accepted,
     Failure,
@@ -36,8 +37,10 @@ from tasks.providers.replies import (
     other_job,
     plain,
     read_object,
+    refusal_text,
     refused,
     refused_by_status,
+    vouchable,
 )
 from tasks.providers.strictjson import Parsed, Unreadable
 
@@ -45,6 +48,26 @@ __all__ = ["MODEL", "ShortAPI"]
 
 MODEL = "kwaivgi/kling-3.0/image-to-video"
 _TEXTS = ("info", "message", "msg", "error")
+_REFUSALS = {"invalid model": Kind.INVALID, "unsupported task kind": Kind.INVALID}
+"""Whole texts that were seen from ShortAPI with `code` other than 0; its numbers are not documented."""
+_BILLED = frozenset(
+    [
+        "amount",
+        "amounts",
+        "billed",
+        "charge",
+        "charged",
+        "consumed",
+        "cost",
+        "costs",
+        "credit",
+        "debited",
+        "deducted",
+        "fee",
+        "spent",
+    ]
+)
+_NO_BILL = frozenset(["balance", "left", "limit", "max", "min", "per", "quota", "rate", "remaining", "unit"])
 _STATES = {0: State.QUEUED, 1: State.RUNNING, 2: State.SUCCEEDED}
 _WORDS = {
     "succeeded": State.SUCCEEDED,
@@ -84,22 +107,23 @@ class ShortAPI:
         return Request("POST", f"{base_url.rstrip('/')}/api/v1/job/create", body)
 
     def decode_submit(self, reply: Reply) -> Accepted | Failure:
-        """Accepted only with 2xx, `code` 0 and one usable `data.job_id`; a refusal only where its words are known."""
-        envelope = read_object(reply)
+        """Accepted only with 2xx, `code` 0 and one usable `data.job_id`; refused only by a listed status or a known text."""
+        envelope, said = read_object(reply), read_evidence(reply, self.caps.unit, _is_bill)
         text = _message(envelope)
         if not ok(reply):
-            return refused_by_status(reply, text)
+            return refused_by_status(reply, said, text)
         if isinstance(envelope, Unreadable):
-            return ambiguous(reply, f"HTTP {reply.status} with an unreadable body: {envelope.reason}")
+            return ambiguous(said, f"HTTP {reply.status} with an unreadable body: {envelope.reason}")
         code = envelope.value.get("code")
         if type(code) is not int:
-            return ambiguous(reply, "the reply names no code")
+            return ambiguous(said, "the reply names no code")
         if code == 0:
-            return _accepted(reply, envelope, text)
-        kind = kind_of_words(text)
-        if kind is None or named_ids(envelope) or envelope.duplicates:
-            return ambiguous(reply, f"code {code}: {text or 'no text'}", code)
-        return refused(reply, kind, text, code)
+            return _accepted(reply, envelope, said, text)
+        whole = refusal_text(reply, envelope, said, _TEXTS)
+        if whole in _REFUSALS:
+            return refused(reply, _REFUSALS[whole], whole, code)
+        why = ": ".join(filter(None, [f"code {code}", said.acceptance, text or "no text"]))
+        return ambiguous(said, why, code, vouchable(code, whole))
 
     def poll_request(self, handle: Handle) -> Request:
         """The query of one job, at the address kept with it."""
@@ -124,7 +148,7 @@ class ShortAPI:
         """What a reply that is no result means in its phase."""
         text = _message(read_object(reply))
         if phase is Phase.CREATE:
-            return refused_by_status(reply, text)
+            return refused_by_status(reply, read_evidence(reply, self.caps.unit, _is_bill), text)
         return refused(reply, by_status(reply.status, phase), text, reply.status)
 
 
@@ -162,17 +186,20 @@ def _message(envelope: Parsed | Unreadable) -> str:
     return first_text(envelope.value, *_TEXTS) or first_text(envelope.value.get("data"), *_TEXTS)
 
 
-def _accepted(reply: Reply, envelope: Parsed, text: str) -> Accepted | Failure:
+def _accepted(reply: Reply, envelope: Parsed, said: Evidence, text: str) -> Accepted | Failure:
     data, twice = envelope.value.get("data"), envelope.duplicates
     if not isinstance(data, Mapping) or not is_job_id(data.get("job_id")):
-        return ambiguous(reply, "accepted, but without a usable data.job_id")
+        return ambiguous(said, "accepted, but without a usable data.job_id")
     if {"code", "data", "job_id"} & set(twice):
-        return ambiguous(reply, f"accepted, but {', '.join(twice)} is named twice")
+        return ambiguous(said, f"accepted, but {', '.join(twice)} is named twice")
     if envelope.value.get("error") or data.get("error") or kind_of_words(text):
-        return ambiguous(reply, f"accepted, but with an error text: {text}")
-    if "amount" in twice:
-        return Accepted(data["job_id"], None, "the provider named two amounts")
-    return Accepted(data["job_id"], *text_amount(data.get("amount"), ShortAPI.caps.unit))
+        return ambiguous(said, f"accepted, but with an error text: {text}")
+    return Accepted(data["job_id"], said.amount, said.note, said.beside(reply.body, data["job_id"]))
+
+
+def _is_bill(words: frozenset[str]) -> bool:
+    """`amount` at create, `credit` in a query, and what else may hold the charge; never a balance or a price a second."""
+    return bool(words & _BILLED) and not words & _NO_BILL
 
 
 def _poll_kind(text: str) -> Kind:
@@ -199,6 +226,8 @@ def _snapshot(data: Mapping[str, Any], echoed: object) -> Snapshot:
     state, result, refunded = _state(data), data.get("result"), data.get("refunded")
     reason = first_text(data, "error", "fail_reason", *_TEXTS) or first_text(result, *_TEXTS)
     failed = state is State.FAILED
+    named = data.get("credit", data.get("amount"))
+    cost, note = (None, "") if named is None else read_amount(named, ShortAPI.caps.unit)
     keys = ("videos", "images", "url", "video_url")
     urls = web_links(result, keys) or web_links({"url": result}, ("url",)) or web_links(data, keys)
     return Snapshot(
@@ -207,7 +236,8 @@ def _snapshot(data: Mapping[str, Any], echoed: object) -> Snapshot:
         urls=urls if state is State.SUCCEEDED else (),
         reason=plain(reason) if failed else "",
         kind=(Kind.MODERATION if moderated(reason) else Kind.GENERATION) if failed else None,
-        cost=text_amount(data.get("credit", data.get("amount")), ShortAPI.caps.unit)[0],
+        cost=cost,
+        cost_note=note,
         refunded=refunded if isinstance(refunded, bool) else None,
         raw_state=plain(str(data.get("status"))),
     )

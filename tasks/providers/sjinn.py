@@ -10,8 +10,9 @@ from typing import Any
 
 from specs.request import ShotRequest
 from tasks import prices
-from tasks.providers.candidates import is_job_id, named_ids
+from tasks.providers.candidates import is_job_id
 from tasks.providers.capabilities import capabilities, require_fit
+from tasks.providers.evidence import Evidence, read_evidence
 from tasks.providers.interface import (
     Accepted,
     Failure,
@@ -34,8 +35,10 @@ from tasks.providers.replies import (
     other_job,
     plain,
     read_object,
+    refusal_text,
     refused,
     refused_by_status,
+    vouchable,
 )
 from tasks.providers.strictjson import Parsed, Unreadable
 
@@ -53,6 +56,7 @@ _WORDS = {
     "cancelled": State.CANCELED,
     "deleted": State.CANCELED,
 }
+_CHARGED = frozenset(["billed", "charge", "charged", "consumed", "cost", "debited", "deducted", "spent", "used"])
 _TEXTS = ("errorMsg", "error_msg", "error", "message", "msg")
 _URL_KEYS = ("output_urls", "output_url_list", "output_url", "outputUrls", "urls", "url")
 
@@ -93,17 +97,19 @@ class SJinn:
 
     def decode_submit(self, reply: Reply) -> Accepted | Failure:
         """Accepted only with 2xx, `success` true, no error and one usable `data.task_id`; refused only by a mapped code."""
-        envelope = read_object(reply)
+        envelope, said = read_object(reply), read_evidence(reply, self.caps.unit, _is_bill)
         text, code, kind = _message(envelope), _code(envelope), _refusal(envelope)
         if not ok(reply):
-            return refused_by_status(reply, text, kind=kind, code=code)
+            return refused_by_status(reply, said, text, kind=kind, code=code)
         if isinstance(envelope, Unreadable):
-            return ambiguous(reply, f"HTTP {reply.status} with an unreadable body: {envelope.reason}")
+            return ambiguous(said, f"HTTP {reply.status} with an unreadable body: {envelope.reason}")
         if envelope.value.get("success") is True:
-            return _accepted(reply, envelope, text, code)
-        if kind is None or named_ids(envelope) or envelope.duplicates:
-            return ambiguous(reply, f"error_code {code}: {text or 'no text'}", code)
-        return refused(reply, kind, text, code)
+            return _accepted(reply, envelope, said, text, code)
+        whole = refusal_text(reply, envelope, said, _TEXTS) if _refuses(envelope) else None
+        if kind is not None and whole is not None:
+            return refused(reply, kind, text, code)
+        why = ": ".join(filter(None, [f"error_code {code}", said.acceptance, text or "no text"]))
+        return ambiguous(said, why, code, vouchable(code, whole))
 
     def poll_request(self, handle: Handle) -> Request:
         """The query of one task, at the address kept with it."""
@@ -124,7 +130,8 @@ class SJinn:
         envelope = read_object(reply)
         text, code = _message(envelope), _code(envelope)
         if phase is Phase.CREATE:
-            return refused_by_status(reply, text, kind=_refusal(envelope), code=code)
+            said = read_evidence(reply, self.caps.unit, _is_bill)
+            return refused_by_status(reply, said, text, kind=_refusal(envelope), code=code)
         return refused(reply, by_status(reply.status, phase), text, code or reply.status)
 
 
@@ -159,20 +166,33 @@ def _code(envelope: Parsed | Unreadable) -> int | None:
 
 def _refusal(envelope: Parsed | Unreadable) -> Kind | None:
     """What a well-formed refusal's number means; None for anything else."""
+    return _CODES.get(_code(envelope) or 0) if _refuses(envelope) else None
+
+
+def _refuses(envelope: Parsed | Unreadable) -> bool:
+    """`success` false, and no two numbers that contradict each other."""
     if isinstance(envelope, Unreadable) or envelope.value.get("success") is not False:
-        return None
-    return _CODES.get(_code(envelope) or 0)
+        return False
+    numbers = {envelope.value[key] for key in ("error_code", "code") if type(envelope.value.get(key)) is int}
+    return len(numbers) < 2
 
 
-def _accepted(reply: Reply, envelope: Parsed, text: str, code: int | None) -> Accepted | Failure:
+def _accepted(reply: Reply, envelope: Parsed, said: Evidence, text: str, code: int | None) -> Accepted | Failure:
     data = envelope.value.get("data")
     if not isinstance(data, Mapping) or not is_job_id(data.get("task_id")):
-        return ambiguous(reply, "accepted, but without a usable data.task_id")
+        return ambiguous(said, "accepted, but without a usable data.task_id")
     if envelope.duplicates:
-        return ambiguous(reply, f"accepted, but {', '.join(envelope.duplicates)} is named twice")
+        return ambiguous(said, f"accepted, but {', '.join(envelope.duplicates)} is named twice")
     if text or code or data.get("error"):
-        return ambiguous(reply, f"accepted, but with an error: {code} {text}")
-    return Accepted(data["task_id"], None, "SJinn names no amount; its ledger of credits does")
+        return ambiguous(said, f"accepted, but with an error: {code} {text}")
+    job = data["task_id"]
+    note = said.note if said.amount else "SJinn names no amount; its ledger of credits does"
+    return Accepted(job, said.amount, note, said.beside(reply.body, job))
+
+
+def _is_bill(words: frozenset[str]) -> bool:
+    """`cost_credits` and its like: an amount whose key does not say credits may be in any unit."""
+    return bool(words & {"credit", "credits"} and words & _CHARGED)
 
 
 def _poll_kind(text: str, code: int | None) -> Kind:

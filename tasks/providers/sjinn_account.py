@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from specs.money import Money
-from tasks.providers.amounts import credits_amount
+from tasks.providers.amounts import read_amount
 from tasks.providers.candidates import is_job_id
 from tasks.providers.interface import Failure, Kind, Reply, Request
 from tasks.providers.replies import plain, refused
@@ -24,7 +24,7 @@ _CURSOR_MAX = 2000
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One row of the ledger: which task cost what; `cost` None where the row names none that is exact.
+    """One row of the ledger: which task cost what; `cost` None where the row names none that is exact, and `note` why.
 
     `entry` is the row's own number, by which one that is shown on two pages counts once; "" where it has none.
     """
@@ -34,6 +34,7 @@ class Charge:
     cost: Money | None
     at: str
     entry: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ def decode_balance(reply: Reply) -> Money | Failure:
     data = answered(reply)
     if isinstance(data, Failure):
         return data
-    balance = credits_amount(data.get("balances"), SJinn.caps.unit)
-    return balance or refused(reply, Kind.TRANSIENT, f"no usable balance: {plain(str(data.get('balances')))}")
+    balance, note = read_amount(data.get("balances"), SJinn.caps.unit)
+    return balance if balance is not None else refused(reply, Kind.TRANSIENT, f"no usable balance: {note}")
 
 
 def usage_request(base_url: str, *, start: datetime, end: datetime, cursor: str | None = None) -> Request:
@@ -89,7 +90,7 @@ def _has_task(row: object) -> bool:
 
 def _charge(row: Mapping[str, Any]) -> Charge:
     at = row.get("created_at", row.get("create_time", row.get("time")))
-    cost = credits_amount(row.get("cost_credits"), SJinn.caps.unit)
+    cost, note = read_amount(row.get("cost_credits"), SJinn.caps.unit)
     entry = row.get("id")
     numbered = isinstance(entry, int | str) and not isinstance(entry, bool)
-    return Charge(row["task_id"], plain(row.get("task_type")), cost, plain(at), str(entry) if numbered else "")
+    return Charge(row["task_id"], plain(row.get("task_type")), cost, plain(at), str(entry) if numbered else "", note)

@@ -18,12 +18,12 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 class Parsed:
     """A whole document; fractions are Decimal.
 
-    `pairs` holds every key with its value at any depth, `duplicates` the keys that an object names twice (in `value` the
-    last one won).
+    `objects` holds the keys and values of each object at any depth, inner ones first, `duplicates` the keys that an object
+    names twice (in `value` the last one won).
     """
 
     value: Any
-    pairs: tuple[tuple[str, Any], ...]
+    objects: tuple[tuple[tuple[str, Any], ...], ...]
     duplicates: tuple[str, ...]
 
 
@@ -55,16 +55,16 @@ def parse_json(body: bytes) -> Parsed | Unreadable:
         return Unreadable("nested too deeply")
     except ValueError as error:
         return Unreadable(str(error))
-    return Parsed(value, tuple(reading.pairs), tuple(reading.duplicates))
+    return Parsed(value, tuple(reading.objects), tuple(reading.duplicates))
 
 
 class _Reading:
     def __init__(self) -> None:
-        self.pairs: list[tuple[str, Any]] = []
+        self.objects: list[tuple[tuple[str, Any], ...]] = []
         self.duplicates: list[str] = []
 
     def take(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        self.pairs += pairs
+        self.objects.append(tuple(pairs))
         whole = dict(pairs)
         if len(whole) < len(pairs):
             names = [name for name, _ in pairs]

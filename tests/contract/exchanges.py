@@ -50,4 +50,6 @@ def exchanges(provider: str, kind: str) -> list[Exchange]:
 def _comparable(value: object) -> object:
     if isinstance(value, Money):
         return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, Accepted):
+        return value.job_id if value.amount is None else f"{value.job_id} at {value.amount}"
+    return [_comparable(one) for one in value] if isinstance(value, tuple) else value

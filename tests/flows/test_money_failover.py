@@ -12,7 +12,7 @@ from tests.fixtures.till import paid_board, till
 BOTH = "[shortapi, sjinn]"
 
 
-@pytest.mark.parametrize("fault", ["http-402", "http-401", "http-403", "refused-credit"])
+@pytest.mark.parametrize("fault", ["http-402", "http-401", "http-403"])
 async def test_F14_a_shot_refused_for_the_provider_s_own_reasons_is_bought_once_at_the_next(
     fault: str, tmp_path: Path
 ) -> None:

@@ -66,8 +66,10 @@ def _nothing_lost(stage: Stage, intents: Sequence[Intent]) -> Iterator[tuple[str
 
 
 def _second(stage: Stage, job: Job) -> bool:
-    """A job that one request made beside another and that no reply has named: nobody can know of it."""
-    return stage.script.create[:1] == ("twice",) and not job.queries
+    """A job that one request made beside another and that no reply has named, or none that was kept: nobody can know of it."""
+    kind = stage.script.create[:1]
+    unheard = kind[0].startswith("two-ids") and job.job_id not in stage.named if kind else False
+    return (kind == ("twice",) or unheard) and not job.queries
 
 
 def _stored(stage: Stage, intent: Intent) -> Iterator[tuple[str, str]]:
@@ -96,10 +98,13 @@ def _money_in(stage: Stage, intents: Sequence[Intent], jobs: Sequence[Job]) -> I
     unknowable = any(_second(stage, job) for job in jobs) or (
         stage.script.overbills and any(intent.state is S.IN_DOUBT for intent in intents)
     )
-    if owed > booked and not unknowable:
+    unheard = any(_second(stage, job) for job in jobs)
+    # A bill that only a reply named which died with its reader, where the job's query names none.
+    unheard |= stage.script.query[:1] == ("silent*",) and any(job.job_id not in stage.named for job in jobs)
+    if owed > booked and not (unknowable or unheard):
         yield "unreserved", f"the provider charges {owed}, the ledger has booked {booked}"
     resting = {S.STORED, S.FAILED_FINAL, S.REJECTED, S.CANCELLED, S.RESULT_HELD}
-    if stage.script.exact and all(intent.state in resting for intent in intents) and owed != booked:
+    if stage.script.exact and all(intent.state in resting for intent in intents) and owed != booked and not unheard:
         yield "books", f"the provider charged {owed}, the ledger says {booked}"
     price = max((intent.quote.amount for intent in intents), default=Decimal(0))
     if not stage.script.overbills and stage.script.exact and owed > price * stage.script.cap:

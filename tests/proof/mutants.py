@@ -140,9 +140,46 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the journal of answers",
         "tasks/ledger/recovery.py",
-        'elif line.get("job_id"):',
+        'elif line.get("job_id") or line.get("answer"):',
         'elif line.get("job_id") == "":',
         ("ok",),
+    ),
+    Mutant(
+        "what the journal says was billed",
+        "tasks/ledger/recovery.py",
+        "answer.job.amount, answer.job.note or FOUND",
+        "None, FOUND",
+        ("bill-3x",),
+    ),
+    Mutant(
+        "every id of a reply is asked after",
+        "tasks/hints.py",
+        "        for one in named:\n",
+        "        for one in named[:1]:\n",
+        ("two-ids-list",),
+    ),
+    Mutant(
+        "an odd reply's amount is booked with its job",
+        "tasks/hints.py",
+        "named.job_id, named.amount, note)",
+        "named.job_id, None, note)",
+        ("odd-bill-3x",),
+        also=(("tasks/ledger/answers.py", "if answer.amount is not None and (", "if answer.amount is None and ("),),
+    ),
+    Mutant(
+        "a status refuses only where nothing speaks of acceptance",
+        "tasks/providers/replies.py",
+        "if listed is Kind.AMBIGUOUS or said.acceptance:",
+        "if listed is Kind.AMBIGUOUS:",
+        ("the grammar of replies",),
+    ),
+    Mutant(
+        "words refuse nothing",
+        "tasks/providers/shortapi.py",
+        "        if whole in _REFUSALS:\n",
+        "        if kind_of_words(text):\n",
+        ("says-accepting-after",),
+        also=(("tasks/providers/shortapi.py", "_REFUSALS[whole], whole, code", "kind_of_words(text), text, code"),),
     ),
     Mutant(
         "takes are never overwritten",
@@ -209,13 +246,21 @@ CONTROL = Mutant(
 _RUN = """
 import sys
 from tests.proof.explore import Work, explore_one
+from tests.proof.grammar import judge
+GRAMMAR = "the grammar of replies"
 def work():
     thin, scripts = int(sys.argv[1]), sys.argv[2:]
     for script in scripts:
+        if script == GRAMMAR:
+            continue
         for callback in (True, False):
             yield Work(script, callback, stride=3 * thin)
             yield Work(script, callback, first=2, stride=7 * thin)
         yield Work(script, callback=False, first=1 << 20, cancel=2 * thin, ways=2)
+wrong = judge(1, 2000).wrong if GRAMMAR in sys.argv else []
+if wrong:
+    print(wrong[0])
+    sys.exit(9)
 for one in work():
     wrong = explore_one(one, stop_at_first=True).wrong
     if wrong:

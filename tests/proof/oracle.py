@@ -20,6 +20,7 @@ from tests.proof.wires import (
     LOST,
     NOT_SENT,
     REFUSALS,
+    SAYINGS,
     mangled,
     odd_file,
     refusal,
@@ -32,6 +33,7 @@ from tests.proof.wires import (
 __all__ = ["Oracle"]
 
 JOB_SECONDS = 70.0
+ODD_TEXTS = {"contradiction": "generation could not be started", "odd-bill": "balance 12.50 left"}
 USD_PER_SECOND = Decimal("0.143")
 CREDITS_PER_SECOND = Decimal(200)
 
@@ -134,23 +136,33 @@ class Oracle(httpx.AsyncBaseTransport):
             return self._lose(name, argument, create, asked, body, request)
         if name == "http":
             return self._status(argument, create, asked, body)
-        if name in REFUSALS:
-            create.definite, create.stops = True, name in {"no-credit", "bad-key"}
-            create.final = name in {"invalid", "moderation"}
-            return reply(refusal(create.provider, *REFUSALS[name]))
-        if argument == "before":
-            unlisted = refusal(create.provider, "the flux is too high", 977)
-            return reply(unlisted) if name == "unlisted" else sent(200, b"<html>busy</html>")
-        if name == "twice":
+        if name in SAYINGS and argument == "after":
             self._accept(create, asked, body)
-        factor = argument if name == "bill" else "2" if name == "charged-twice" else "1"
+        if name in REFUSALS or name in SAYINGS or argument == "before":
+            return self._refuse(name, create)
+        first = self._accept(create, asked, body) if name in {"twice", "two-ids"} else None
+        factor = argument if name in {"bill", "odd-bill"} else "2" if name == "charged-twice" else "1"
         job = self._accept(create, asked, body, factor)
         job.charged_twice = name == "charged-twice"
+        if name == "two-ids" and first is not None:
+            return self._both(argument, first, job)
         if name == "callback-first":
             self.time.turn(JOB_SECONDS)
         if name == "callback-first" and argument == "lost":
             raise httpx.ReadTimeout("no answer", request=request)
         return self._odd(name, argument, job)
+
+    def _refuse(self, name: str, create: Create) -> httpx.Response:
+        """A refusal that the dialect's map lists; or one in words only, or none at all."""
+        if name in REFUSALS:
+            create.definite, create.stops = True, name in {"no-credit", "bad-key"}
+            create.final = name in {"invalid", "moderation", "known-text"}
+            text, code, status = REFUSALS[name]
+            return reply(refusal(create.provider, text, code), 200 if create.provider == "sjinn" else status)
+        if name in SAYINGS:
+            return reply(refusal(create.provider, SAYINGS[name], 5))
+        unlisted = refusal(create.provider, "the flux is too high", 977)
+        return reply(unlisted) if name == "unlisted" else sent(200, b"<html>busy</html>")
 
     def _lose(
         self,
@@ -186,6 +198,18 @@ class Oracle(httpx.AsyncBaseTransport):
             return {"success": True, "error_code": 0, "data": {"task_id": job.job_id}}
         return {"code": 0, "data": {"job_id": job.job_id, "amount": f"{job.billed.normalize():f}"}}
 
+    def _both(self, shape: str, first: Job, second: Job) -> httpx.Response:
+        """One reply that names two jobs, both charged."""
+        honest = self._honest(first)
+        key = "task_id" if first.provider == "sjinn" else "job_id"
+        if shape == "list":
+            honest["data"][key] = [first.job_id, second.job_id]
+        elif shape == "top":
+            honest[key] = second.job_id
+        text = json.dumps(honest)
+        twin = f'"{key}": "{second.job_id}", "{key}": '
+        return sent(200, (text.replace(f'"{key}": ', twin) if shape == "twin" else text).encode())
+
     def _odd(self, name: str, argument: str, job: Job) -> httpx.Response:
         honest = self._honest(job)
         key = "task_id" if job.provider == "sjinn" else "job_id"
@@ -205,8 +229,8 @@ class Oracle(httpx.AsyncBaseTransport):
                 data["amount"] = argument
             case "amount-missing":
                 del data["amount"]
-            case "contradiction":
-                honest["error"] = "generation could not be started"
+            case "contradiction" | "odd-bill":
+                honest["error"] = ODD_TEXTS[name]
             case "unlisted":
                 return reply(refusal(job.provider, "the flux is too high", 977))
             case _:

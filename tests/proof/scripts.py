@@ -31,8 +31,10 @@ def _definite_creates() -> Iterator[Script]:
     yield Script("queue-full", create=("queue-full", "queue-full"))
     for status in (400, 401, 402, 403, 404, 413, 422):
         yield Script(f"http-{status}", create=(f"http:{status}",), shots=2, at_once=1)
-    for kind in ("no-credit", "bad-key", "invalid", "moderation"):
+    for kind in ("no-credit", "bad-key", "invalid", "moderation", "known-text"):
         yield Script(kind, create=(kind,), shots=2, at_once=1)
+    for kind in ("accepting:after", "refusing:before", "refusing:after"):
+        yield Script(f"says-{kind.replace(':', '-')}", create=(kind,))
 
 
 def _odd_accepts() -> Iterator[Script]:
@@ -53,6 +55,10 @@ def _odd_accepts() -> Iterator[Script]:
     yield Script("bill-1pct", create=("bill:1.01",), overbills=True)
     yield Script("bill-30pct", create=("bill:1.3",), shots=2, at_once=1, overbills=True)
     yield Script("bill-times-100", create=("bill:100",), shots=2, at_once=1, overbills=True, ends="any")
+    yield Script("bill-3x", create=("bill:3",), query=("silent*",), overbills=True)
+    yield Script("odd-bill-3x", create=("odd-bill:3",), query=("silent*",), overbills=True)
+    for shape in ("list", "twin", "top"):
+        yield Script(f"two-ids-{shape}", create=(f"two-ids:{shape}",))
     yield Script("double-accept", create=("twice",), exact=False)
     yield Script("callback-first", create=("callback-first",))
     yield Script("callback-then-lost", create=("callback-first:lost",))
@@ -123,7 +129,18 @@ def _sleepers() -> Iterator[Script]:
 
 
 def _sjinn() -> Iterator[Script]:
-    for kind in ("ok", "lost:after", "lost:before", "http:502-after", "contradiction", "id:empty", "no-credit"):
+    for kind in (
+        "ok",
+        "lost:after",
+        "lost:before",
+        "http:502-after",
+        "contradiction",
+        "id:empty",
+        "no-credit",
+        "two-ids:top",
+        "accepting:after",
+        "refusing:before",
+    ):
         yield Script(f"sjinn-{kind.replace(':', '-')}", create=(kind,), provider="sjinn")
     yield Script("sjinn-charged-twice", create=("charged-twice",), provider="sjinn", overbills=True)
     yield Script(
@@ -162,6 +179,7 @@ def _failover() -> Iterator[Script]:
     yield listed("not-after-lost", "lost:after")
     yield listed("not-when-late", "lost:late")
     yield listed("not-after-502", "http:502-after")
+    yield listed("not-after-acceptance-in-words", "accepting:after")
     yield listed("not-after-422", "http:422")
     yield listed("not-after-moderation", "moderation")
     yield listed("not-after-failed", job=("failed",), ends="FAILED_FINAL")

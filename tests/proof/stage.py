@@ -68,6 +68,7 @@ class Stage:
     sabotage: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     journalled: set[str] = field(default_factory=set)
+    named: set[str | None] = field(default_factory=set)
     slept: bool = False
     foreign: set[str] = field(default_factory=set)
     ledgers: type[Ledger] = Ledger
@@ -268,6 +269,7 @@ class Stage:
             raise locked(place)
 
     def _kept(self, line: Mapping[str, Any]) -> None:
+        self.named |= {one["job_id"] for one in line.get("answer", {}).get("candidates", ())} | {line.get("job_id")}
         if line.get("job_id") in self.oracle.jobs and not self.script.create:
             self.journalled.add(str(line["job_id"]))
 

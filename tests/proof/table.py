@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tests.proof.explore import PROTOCOL, all_work, explore
+from tests.proof.grammar import judge
 from tests.proof.kills import kill_many
 from tests.proof.machine import run_machines
 from tests.proof.model import DESIGN, MUTANTS, check
@@ -134,6 +135,14 @@ def _check_model(table: Table, size: Size) -> None:
     ]
 
 
+def _read_replies(table: Table, size: Size) -> None:
+    many = 100_000 if size.nightly else 4_000
+    judged = judge(size.seed, many)
+    table.judge(judged.wrong)
+    counts = ", ".join(f"{judged.counts[sort]:,} {sort}" for sort in ("doubt", "definite", "accepted"))
+    table.rows.append(("replies from the grammar", f"{many:,}: {counts}"))
+
+
 def _mutate(table: Table, size: Size) -> None:
     del size
     alive = survivors()
@@ -173,5 +182,5 @@ def _kill(table: Table, size: Size) -> None:
     table.rows.append(("real processes", f"{many}, {killed.accepts} accepts"))
 
 
-BUSY: tuple[Part, ...] = (_simulate, _check_model, _mutate, _state_machine)
+BUSY: tuple[Part, ...] = (_simulate, _check_model, _read_replies, _mutate, _state_machine)
 WAITING: tuple[Part, ...] = (_race, _race_on_postgresql, _kill)

@@ -12,6 +12,7 @@ __all__ = [
     "LOST",
     "NOT_SENT",
     "REFUSALS",
+    "SAYINGS",
     "mangled",
     "odd_file",
     "refusal",
@@ -59,19 +60,26 @@ LOST: dict[str, type[httpx.TransportError]] = {
     "cut": httpx.WriteError,
 }
 REFUSALS = {
-    "no-credit": ("insufficient credits", 100),
-    "bad-key": ("unauthorized: invalid api key", 401),
-    "invalid": ("invalid duration: must be a string", 400),
-    "moderation": ("prompt violates our content policy", 400),
-    "queue-full": ("too many concurrent tasks", 400),
+    "no-credit": ("insufficient credits", 100, 402),
+    "bad-key": ("unauthorized: invalid api key", 401, 401),
+    "invalid": ("invalid duration: must be a string", 400, 422),
+    "moderation": ("prompt violates our content policy", 400, 400),
+    "queue-full": ("too many concurrent tasks", 400, 429),
+    "known-text": ("invalid model", 1, 200),
 }
+"""Text, SJinn's code, and the status with which ShortAPI, whose codes no page lists, says the same."""
+SAYINGS = {
+    "accepting": "accepted, 0.429 credits were deducted, processing",
+    "refusing": "insufficient balance, please top up",
+}
+"""Texts under a code that no page lists; they decide nothing, whatever they say."""
 AMOUNTS: dict[str, Any] = {
     "word": "abc",
     "negative": "-1",
     "nan": "NaN",
     "huge": "1e308",
     "comma": "0,43",
-    "number": 0.43,
+    "number": 0.429,
     "currency": "0.43 EUR",
 }
 
@@ -144,6 +152,8 @@ def twisted(kind: str, data: dict[str, Any], *, sjinn: bool) -> None:
             data.clear()
         case "other-job":
             data["task_id" if sjinn else "id"] = "job-of-somebody-else"
+        case "silent":
+            data.pop("credit", None)
         case "no-urls":
             for key in ("result", "output_urls"):
                 data.pop(key, None)

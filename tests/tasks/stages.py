@@ -1,9 +1,10 @@
 """One shot taken through submit, wait and store of the real code, at a provider that lies as its script says."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from flows.collect import collect
 from tasks.ledger import Intent
@@ -17,6 +18,8 @@ from tests.proof.truth import Script
 from tests.proof.virtual import VirtualLoop
 
 __all__ = ["Shoot", "shooting"]
+
+T = TypeVar("T")
 
 
 class Shoot:
@@ -72,6 +75,10 @@ class Shoot:
     def collect(self) -> None:
         """`rushes collect`."""
         self._loop.run_until_complete(collect(self.production, "test"))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Whatever else is to be run."""
+        return self._loop.run_until_complete(work)
 
     def kinds(self, intent: Intent) -> list[str]:
         """What the ledger tells of it, in order."""

@@ -12,7 +12,7 @@ __all__ = ["envelope_faults"]
 
 ENVELOPES: tuple[tuple[str, str, tuple[str, ...], dict[str, Any], str], ...] = (
     ("refused-model", "shortapi", ("F18",), {"code": 1, "info": "invalid model"}, "HTTP 200 with a refusal whose text is known"),
-    ("refused-credit", "shortapi", ("F14", "F18"), {"code": 2, "info": "insufficient credit"}, "HTTP 200 and no money"),
+    ("refused-credit", "shortapi", ("F18",), {"code": 2, "info": "insufficient credit"}, "HTTP 200 and no money, in words that no page lists"),
     ("code-100", "sjinn", ("F14", "F18"), {"success": False, "errorMsg": "insufficient balance", "error_code": 100}, "HTTP 200 and no money"),
     ("code-101", "sjinn", ("F18",), {"success": False, "errorMsg": "membership required", "error_code": 101}, "HTTP 200, membership needed"),
     ("code-401", "sjinn", ("F13", "F18"), {"success": False, "errorMsg": "unauthorized", "error_code": 401}, "HTTP 200 and a refused key"),

@@ -15,7 +15,7 @@ UUID = "550e8400-e29b-41d4-a716-446655440000"
         (b'{"data": {"job_id": "J-1"}}', ("J-1",)),
         (b'{"request_id": "r", "id": "i", "data": [{"task_id": "t", "job_id": "j"}]}', ("j", "t", "i", "r")),
         (b'{"job_id": 7712}', ("7712",)),
-        (b'{"job_id": ["a", "b"]}', ("a",)),
+        (b'{"job_id": ["a", "b"]}', ("a", "b")),
         (b'{"job_id": " a "}', ("a",)),
         (b'{"job_id": {"id": "deep"}}', ("deep",)),
         (b'{"job_id": "a", "job_id": "b"}', ("a", "b")),

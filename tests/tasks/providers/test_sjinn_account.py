@@ -33,14 +33,14 @@ def credits_of(amount: int | str) -> Money:
     return Money.of(amount, "sjinn-credits")
 
 
-@pytest.mark.parametrize(("balance", "amount"), [(1234, "1234"), (1234.5, "1234.5"), (0, "0")])
+@pytest.mark.parametrize(("balance", "amount"), [(1234, "1234"), (1234.5, "1234.5"), (0, "0"), (" 1234 ", "1234")])
 def test_the_balance_is_exact(balance: float, amount: str) -> None:
     """A JSON number, whole or not, becomes exact credits."""
     reply = answered({"email": "a@b.example", "name": "A", "balances": balance, "subscription": None})
     assert decode_balance(reply) == credits_of(amount)
 
 
-@pytest.mark.parametrize("balance", ["1234", None, -5, True, 1e12, [1], 0.00000001])
+@pytest.mark.parametrize("balance", ["many", None, -5, True, 1e12, [1], 0.00000001])
 def test_an_unusable_balance_is_no_balance(balance: object) -> None:
     """It is told, not guessed."""
     found = decode_balance(answered({"balances": balance}))
@@ -86,9 +86,10 @@ def test_charges_are_read_wherever_the_rows_lie() -> None:
         "items": [row, {"id": 2, "task_id": None}, "x", {**row, "task_id": "T-2", "cost_credits": "many"}],
         "next_cursor": "c",
     }
+    note = "the provider's amount is no plain decimal: 'many'"
     expected = (
         Charge("T-1", "tool_x", credits_of(1000), "2026-11-22", entry="1"),
-        Charge("T-2", "tool_x", None, "2026-11-22", entry="1"),
+        Charge("T-2", "tool_x", None, "2026-11-22", entry="1", note=note),
     )
     assert decode_usage(answered(page)) == Usage(expected, "c")
     assert decode_usage(answered({"list": [], "cursor": None})) == Usage((), None)

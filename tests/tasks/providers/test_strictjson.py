@@ -62,7 +62,7 @@ def test_S06_duplicate_keys_are_flagged_and_both_values_kept() -> None:
     """At any depth; the last one is in the value, every one among the pairs."""
     parsed = read(b'{"data": {"job_id": "a", "job_id": "b"}, "code": 0}')
     assert parsed.duplicates == ("job_id",)
-    assert [value for name, value in parsed.pairs if name == "job_id"] == ["a", "b"]
+    assert [value for pairs in parsed.objects for name, value in pairs if name == "job_id"] == ["a", "b"]
     assert read(b'[{"a": 1}, {"a": 2}]').duplicates == ()
 
 
