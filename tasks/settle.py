@@ -49,8 +49,14 @@ async def book_charges(production: Production) -> None:
         listed = await _listed(production, base_url, start, PAGES_OF_ALL)
         for intent in intents if listed else ():
             total = _total(production, intent, listed.get(intent.job_id or "", ()))
-            if total is not None and total != intent.amount:
+            if total is not None and total != intent.amount and not _vouched(production, intent):
                 production.ledger.named(intent.intent_id, total, ACCOUNT)
+
+
+def _vouched(production: Production, intent: Intent) -> bool:
+    """Whether a person has settled a job of which the account had named nothing: that person has looked at the account."""
+    events = production.ledger.events(intent.intent_id) if intent.amount is None else []
+    return any(event.kind == "settled" and event.actor != "machine" for event in events)
 
 
 async def _listed(production: Production, base_url: str, start: datetime, pages: int) -> Mapping[str, Sequence[Charge]]:

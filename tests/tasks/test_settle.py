@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from specs.money import Money
 from tasks.ledger import IntentState
 from tests.proof.scripts import SCRIPTS
 from tests.tasks.stages import Shoot, shooting
@@ -64,3 +65,12 @@ def test_F89_a_charge_that_cannot_be_read_is_told_and_the_quote_stands(tmp_path:
         intent = shoot.store(intent)
         assert str(intent.billed) == PRICE
         assert "an amount that cannot be read" in _alerts(shoot)[0]
+
+
+def test_F89_what_a_person_has_settled_is_not_settled_anew_from_the_list(tmp_path: Path) -> None:
+    """A refund does not stand in the list of charges; who settles a bill has looked at the account."""
+    with shooting(SCRIPTS["sjinn-failed"], tmp_path) as shoot:
+        intent = shoot.wait(shoot.submit())
+        shoot.production.ledger.settle(intent.intent_id, Money(0, "sjinn-credits"), "refunded", "ada")
+        shoot.collect()
+        assert shoot.production.ledger.get(intent.intent_id).settled.micros == 0
