@@ -124,7 +124,7 @@ FACTS: dict[str, Fact] = {
 }
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(facts=st.lists(st.tuples(st.sampled_from(sorted(FACTS)), AMOUNTS), max_size=12))
 def test_F86_no_sequence_of_facts_ever_raises_or_loses_money(facts: list[tuple[str, str]]) -> None:
     """Whatever the provider says in whatever order, the ledger takes it, stays sound, and bills what was named last."""
