@@ -6,12 +6,18 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 NEEDS = {"browser": "chromium", "ffprobe": "ffprobe", "melt": "melt", "redis": "redis-server"}
 
 
 def pytest_configure() -> None:
-    """A suite that was started in the background ignores Ctrl-C, and so would every process that it starts."""
+    """A suite that was started in the background ignores Ctrl-C, and so would every process that it starts.
+
+    No property is about time: what is slow on a busy machine is no flaw.
+    """
+    settings.register_profile("rushes", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("rushes")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -2,15 +2,12 @@
 
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from specs.money import MAX_AMOUNT, USD, Money
 
 __all__ = ["addresses", "boards", "identifiers", "json_values", "money", "texts"]
 
-settings.register_profile("rushes", deadline=None)  # the machine is shared, and no test here is about time
-settings.load_profile("rushes")
 MICROS = MAX_AMOUNT * 1_000_000
 
 

@@ -34,7 +34,7 @@ HERE = [
 
 
 def _name(base_url: str) -> str:
-    return Account(base_url=base_url, key=None, rate=None, max_in_flight=None).name
+    return Account(base_url=base_url, key=None, rate=None, max_in_flight=None, usual="").name
 
 
 def test_F108_an_account_is_the_same_in_every_spelling_of_its_address() -> None:

@@ -19,7 +19,7 @@ from tasks.seams import SystemClock
 from tests.fixtures.raw_server import Answer, Conversation, answer, raw_server, unused_port
 
 ACCEPTED = b'{"code": 0, "data": {"amount": "0.95", "job_id": "J-1"}}'
-BRIEF = 0.4
+BRIEF = 1.0
 SHORTAPI = PROVIDERS["shortapi"]
 
 
