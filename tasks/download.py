@@ -20,7 +20,8 @@ from tasks.sniff import VIDEO, kind
 __all__ = ["RESERVE", "Downloaded", "Expired", "Undeliverable", "download"]
 
 RESERVE = 256 << 20  # bytes that stay free on the disk
-SECONDS = 3600.0  # for one call, whatever trickles in
+SECONDS = 1800.0  # for one call, however well it goes on
+SLOWEST, SLOW_FOR = 32 << 10, 60.0  # bytes a second that a connection must bring on average after so many seconds
 STALL = 30.0  # seconds without a byte
 TRIES = 6
 _FIRST_PAUSE = 1.0
@@ -175,8 +176,13 @@ async def _fetch(url: str, arriving: _Arriving, wire: Wire, rules: AddressRules,
     async with wire.stream(url, _asking(arriving), rules=rules, stall=stall) as stream:
         if not _accepted(stream, arriving):
             return
+        began, before = clock.monotonic(), arriving.size
         async for chunk in stream.chunks():
             arriving.take(chunk)
+            passed = clock.monotonic() - began
+            if passed > SLOW_FOR and arriving.size - before < SLOWEST * passed:
+                arriving.give_up = clock.monotonic()  # nobody waits behind a trickle: the next try goes on
+                raise Transient(f"the download trickles: {arriving.size - before} bytes in {passed:.0f} seconds")
             if clock.monotonic() >= arriving.give_up:
                 raise Transient(f"the download took more than {SECONDS:.0f} seconds")
 

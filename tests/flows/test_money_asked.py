@@ -245,7 +245,7 @@ async def test_F109_a_shot_that_waits_for_a_slot_asks_after_dead_jobs_of_its_own
             plan = await make_plan(production, Ask(str(here.board(paid_board(shots=2, provider=provider)))))
             approval = gate(plan, production.ledger, Wish(yes=True))
             assert isinstance(approval, Approval)
-            run = begin(production, plan, approval, production.clock.now(), caps_kept=True)
+            run = begin(production, plan, approval, production.clock.now())
             dying = asyncio.create_task(make_shots(production, run, plan.shots[:1], PlainSteps()))
             while not production.ledger.intents(states={S.SUBMITTED}):  # noqa: ASYNC110 - a row sets no event
                 await asyncio.sleep(0.01)

@@ -360,3 +360,25 @@ def test_the_errors_cross_process_borders(kind: type[RushesError]) -> None:
     """Message and hint survive pickling."""
     again = pickle.loads(pickle.dumps(kind("why", "what next")))
     assert (type(again), str(again), again.diagnostics()) == (kind, "why", "what next")
+
+
+class Crawling(QuickClock):
+    """Between any two looks at it 100 seconds have passed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    def monotonic(self) -> float:
+        """Later and later."""
+        self.looks += 1
+        return 100.0 * self.looks
+
+
+async def test_F106_a_link_that_trickles_is_left_to_the_next_try(fetch: Fetch, host: FileHost) -> None:
+    """Nobody sits before it for an hour, and it is not begun again at once."""
+    url = host.offer("/a.mp4", Answer(CLIP, headers=ETAG))
+    fetch.clock = Crawling()
+    with pytest.raises(Transient, match="trickles"):
+        await fetch(url)
+    assert (len(host.asked), fetch.nothing_left()) == (1, True)
