@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 from flows.interruption import term_like_ctrl_c
 from specs.errors import SpecError
 from specs.money import Money, MoneyError
-from tasks.errors import RushesError
+from tasks.errors import RushesError, foreseen
 from tasks.exits import ExitCode, worst
 from tasks.redaction import without_known
 
@@ -81,6 +81,8 @@ def _told(error: Exception) -> tuple[ExitCode, str, str]:
             return ExitCode.USAGE, str(error), "See `rushes --help`."
         case MoneyError():
             return ExitCode.USAGE, str(error), "Write amounts like 5.00."
+        case ExceptionGroup() if (inner := foreseen(error)) is not error:
+            return _told(inner)
         case RushesError():
             return ExitCode(error.exit_code), str(error), error.diagnostics()
         case _:

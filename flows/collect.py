@@ -86,22 +86,25 @@ async def collect(production: Production, owner: str, *, due_only: bool = False)
     With `due_only`, as by a schedule, only those whose next try has come; the others are told as they are. Nothing is
     waited for: what is not ready has its next try in the ledger.
     """
-    production.ledger.recover(owner)
+    await production.patiently(production.ledger.recover, owner)
     await book_charges(production)
-    production.ledger.settle_failed(production.clock.now())
+    await production.patiently(production.ledger.settle_failed, production.clock.now())
     ledger, slots = production.ledger, asyncio.Semaphore(AT_ONCE)
-    named = _unconfirmed(ledger)
-    known = {intent.intent_id: intent for intent in [*ledger.asked_after(), *map(ledger.get, named)]}
+    named = await production.patiently(_unconfirmed, ledger)
+    asked_after = await production.patiently(ledger.asked_after)
+    asked_after += [await production.patiently(ledger.get, one) for one in named]
+    known = {intent.intent_id: intent for intent in asked_after}
     async with asyncio.TaskGroup() as group:
         running = [
             group.create_task(_collect_one(production, intent, slots, due_only=due_only, named=key in named))
             for key, intent in known.items()
         ]
     await tend_slips(production)
-    asked = _unconfirmed(ledger) if named else {}
+    asked = await production.patiently(_unconfirmed, ledger) if named else {}
     found = [replace(one.result(), asked=asked.get(one.result().intent.intent_id, ())) for one in running]
     # A second job that a query has just confirmed is an intent of its own; the next time it is fetched.
-    found += [Collected(one.state, one) for one in ledger.asked_after() if one.intent_id not in known]
+    later = await production.patiently(ledger.asked_after)
+    found += [Collected(one.state, one) for one in later if one.intent_id not in known]
     # What was decided and brought nothing new is no news.
     return [one for one in found if one.open or one.defect or one.intent.state is not one.before or one.intent.artifact]
 
@@ -128,7 +131,7 @@ async def _collect_one(
             return Collected(before, await _advance(production, intent), early=not due)
         # Whatever is raised for one purchase is told of that one; the others are collected all the same.
         except Exception as error:  # noqa: BLE001
-            return _stopped(production, intent, error)
+            return await _stopped(production, intent, error)
 
 
 def _is_due(production: Production, intent: Intent) -> bool:
@@ -138,14 +141,14 @@ def _is_due(production: Production, intent: Intent) -> bool:
     return is_due(production, intent) and (intent.job_id is None or not over)
 
 
-def _stopped(production: Production, intent: Intent, error: Exception) -> Collected:
+async def _stopped(production: Production, intent: Intent, error: Exception) -> Collected:
     """The purchase as the ledger has it, with the error's words; a clip that could not be stored is held under them."""
     words, defect = words_of(error, f"intent {intent.intent_id}"), not isinstance(error, RushesError)
     now = intent
     with contextlib.suppress(LedgerUnavailable):
-        now = production.ledger.get(intent.intent_id)
+        now = await production.patiently(production.ledger.get, intent.intent_id)
         if now.state is IntentState.SUCCEEDED:
-            now = production.ledger.held(intent.intent_id, words)
+            now = await production.patiently(production.ledger.held, intent.intent_id, words)
     return Collected(intent.state, now, f"{words}; {owed(now)}" if defect else words, defect)
 
 
@@ -153,23 +156,25 @@ async def _advance(production: Production, intent: Intent) -> Intent:
     """One query, and the fetch where the job is done."""
     if intent.job_id is None or intent.state in {IntentState.SUBMITTING, IntentState.IN_DOUBT}:
         return intent
-    mine = claimed(production, intent)
-    if mine is None:
-        return production.ledger.get(intent.intent_id)  # another `collect` asks after it just now
+    mine = await production.patiently(claimed, production, intent)
+    if mine is None:  # another `collect` asks after it just now
+        return await production.patiently(production.ledger.get, intent.intent_id)
     if mine.state is not IntentState.SUCCEEDED:
-        mine = _answered(production, mine, await poll_once(production, mine))
+        mine = await _answered(production, mine, await poll_once(production, mine))
     return await store_take(production, mine, relinks=(0.0,))
 
 
-def _answered(production: Production, intent: Intent, answer: Snapshot | Failure) -> Intent:
+async def _answered(production: Production, intent: Intent, answer: Snapshot | Failure) -> Intent:
     """Record what the query showed; a held result goes on only with a link, and a job that is not found ends some day."""
+    patiently, ledger = production.patiently, production.ledger
     if isinstance(answer, Snapshot) and intent.state is IntentState.RESULT_HELD and answer.state is State.SUCCEEDED:
-        return production.ledger.requeried(intent.intent_id, answer.urls) if answer.urls else intent
-    intent = apply(production, intent, answer)
+        return await patiently(ledger.requeried, intent.intent_id, answer.urls) if answer.urls else intent
+    intent = await apply(production, intent, answer)
     tries, age = NEVER_FOUND
     lost = isinstance(answer, Failure) and answer.kind is Kind.NOT_FOUND and intent.tries >= tries
     if lost and production.clock.now() - (intent.submitted_at or intent.created_at) > age:
-        return production.ledger.gone(intent.intent_id, f"the provider does not know the job any more ({tries} tries)")
+        reason = f"the provider does not know the job any more ({tries} tries)"
+        return await patiently(ledger.gone, intent.intent_id, reason)
     return intent
 
 
@@ -185,5 +190,6 @@ async def collect_now() -> tuple[list[Collected], list[str], ExitCode]:
     settings = Settings.load()
     async with Production.open(settings) as production:
         collected = await collect(production, owner())
-        passed = [f"{cap}; {CONFIRM}" for cap in production.ledger.passed_caps(standing_caps(settings))]
+        caps = await production.patiently(production.ledger.passed_caps, standing_caps(settings))
+        passed = [f"{cap}; {CONFIRM}" for cap in caps]
     return collected, passed, worst([exit_code(collected), *([ExitCode.MONEY_NEEDS_A_PERSON] if passed else [])])

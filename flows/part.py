@@ -40,13 +40,13 @@ async def part(run: RunId, digest: PartDigest) -> Any:
 
 async def _made(run_id: str, digest: str) -> "State[Any]":
     async with Production.open(await load_settings()) as production:
-        production.ledger.recover(owner())
-        order = ordered(production.ledger, run_id, digest)
+        await production.patiently(production.ledger.recover, owner())
+        order = await production.patiently(ordered, production.ledger, run_id, digest)
         plan = await _planned(production, order, digest)
         async with progress_bar(production, f"{plan.board}-part") as shown:
             shown.watcher.begins({shot.request.shot: shot.request.duration for shot in plan.shots})
             outcomes = await make_shots(shown, order.run, plan.shots, steps.PrefectSteps())
-        tell_made(production.ledger, run_id, digest, outcomes)
+        await production.patiently(tell_made, production.ledger, run_id, digest, outcomes)
     return ended(worst(one.exit_code for one in outcomes), len(outcomes))
 
 
@@ -64,5 +64,5 @@ async def _planned(production: Production, order: PartOrder, digest: str) -> Pla
             "\n  ".join([f"the part has changed: {digest[:12]} was approved, it is {plan.digest[:12]} now", *changes]),
             "The render that started it makes these shots itself, as they were approved.",
         )
-    check_setup(production, plan)
+    await production.patiently(check_setup, production, plan)
     return plan

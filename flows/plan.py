@@ -16,7 +16,7 @@ from specs.loader import MAX_BYTES, load_with_source
 from specs.request import ShotRequest
 from specs.source import Source
 from specs.storyboard import Storyboard
-from tasks.errors import NoSuchSpec, Refused, RushesError
+from tasks.errors import NoSuchSpec, Refused, foreseen
 from tasks.estimate import Action, Plan, PlannedShot, bound, decimal_text, estimate, retake_note
 from tasks.exits import ExitCode
 from tasks.gate import warned
@@ -141,12 +141,12 @@ async def check_board(
     checking = Checking(
         loaded.spec, production.cache("cache", "stills"), production.rules(confined=ask.confined), production.wire
     )
-    requests = _requests(production, loaded, ask)
+    requests = await production.patiently(_requests, production, loaded, ask)
     try:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(check(one, providers, checking)) for one in requests]
     except ExceptionGroup as failed:
-        raise _foreseen(failed) from None
+        raise foreseen(failed) from None
     checked = [one.result() for one in running]
     issues = [issue for one in checked for issue in _problems(loaded, one)]
     if issues:
@@ -155,17 +155,6 @@ async def check_board(
             error.exit_code = ExitCode.DEFECT
         raise error
     return checked
-
-
-def _foreseen(failed: ExceptionGroup[Exception]) -> Exception:
-    """The first problem that was foreseen, which has its own words and exit code; else all as they are."""
-    known = failed.subgroup(RushesError)
-    while known is not None:
-        first = known.exceptions[0]
-        if not isinstance(first, ExceptionGroup):
-            return first
-        known = first
-    return failed
 
 
 def _requests(production: Production, loaded: LoadedBoard, ask: Ask) -> list[ShotRequest]:
@@ -236,7 +225,8 @@ async def make_plan(
         for name, found in one.misfits.items()
         if found
     ]
-    return estimate(
+    return await production.patiently(
+        estimate,
         loaded.board,
         checked,
         ledger=production.ledger,

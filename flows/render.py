@@ -24,7 +24,7 @@ from flows.spreading import spread
 from specs.errors import SpecError
 from specs.money import Money
 from tasks.deliver import deliver
-from tasks.errors import RushesError
+from tasks.errors import RushesError, foreseen
 from tasks.estimate import Plan
 from tasks.exits import ExitCode
 from tasks.gate import ASKED, Approval, NeedsApproval, Wish, gate, warned
@@ -65,13 +65,21 @@ def _usd(text: str) -> Money | None:
 async def said(running: Coroutine[Any, Any, "State[Any]"]) -> "State[Any]":
     """The run's last state; what stands in the way becomes its message, since nobody reads a traceback in the UI."""
     try:
-        return await ends_in_order(running, deployed=in_deployment())
+        return await _alone(ends_in_order(running, deployed=in_deployment()))
     except (SpecError, RushesError) as error:
         if in_deployment():
             for line in f"{error}\n{error.diagnostics()}".strip().splitlines():
                 get_run_logger().error("%s", line)
         name = "Invalid" if isinstance(error, SpecError) else "Refused"
         return Failed(name=name, message=str(error), data=error)
+
+
+async def _alone(running: Coroutine[Any, Any, "State[Any]"]) -> "State[Any]":
+    """What ends the run, out of the group of tasks that it was raised in."""
+    try:
+        return await running
+    except ExceptionGroup as failed:
+        raise foreseen(failed) from None
     except BaseExceptionGroup as failed:
         raise signal_in(failed) or failed from None
 
@@ -99,26 +107,27 @@ async def render_ask(
     """
     settings = await load_settings()
     async with Production.open(settings, watcher=WATCHER.get()) as production:
-        production.ledger.recover(owner())
+        await production.patiently(production.ledger.recover, owner())
         board = loaded or load_board(ask.spec)
         plan = await make_plan(production, ask, loaded=board, check=steps.checked)
-        plan = warned(plan, production.ledger, settings)
+        plan = await production.patiently(warned, plan, production.ledger, settings)
         if vet is not None:
             vet(plan)
-        approval = gate(plan, production.ledger, wish)
+        approval = await production.patiently(gate, plan, production.ledger, wish)
         if isinstance(approval, Approval) or in_deployment():
-            check_ready(production, plan)
+            await production.patiently(check_ready, production, plan)
         if isinstance(approval, Approval):
             return _final(await render_plan(production, plan, approval, ask, board))
         if in_deployment():
-            production.ledger.tell(wish.attempt_of, ASKED, {"digest": plan.digest, "why": approval.why})
+            facts = {"digest": plan.digest, "why": approval.why}
+            await production.patiently(production.ledger.tell, wish.attempt_of, ASKED, facts)
     if not in_deployment():
         return Failed(name="Not approved", message=f"{approval.total} to be approved", data=None)
     if waits is not None:
         await waits(plan, approval)
     verdict = await ask_person(plan, approval)
     async with Production.open(settings, watcher=WATCHER.get()) as production:
-        approval = judged(plan, production.ledger, wish, verdict)
+        approval = await production.patiently(judged, plan, production.ledger, wish, verdict)
         return _final(await render_plan(production, plan, approval, ask, board))
 
 

@@ -103,7 +103,8 @@ async def _approved(session: _Session) -> Wish:
         approval = gate(plan, production.ledger, session.wish)
         check_ready(production, plan)
         if isinstance(approval, Approval) and session.wish.digest:
-            production.ledger.approve(approval)  # the flow plans anew, and is held to what this person was shown
+            # The flow plans anew, and is held to what this person was shown.
+            await production.patiently(production.ledger.approve, approval)
     if not isinstance(approval, NeedsApproval):
         for warning in plan.warnings[:SHOWN]:
             console(stderr=True).print(Text(f"warning {warning}"), soft_wrap=True)

@@ -8,6 +8,7 @@ import contextlib
 import datetime as dt
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from specs.money import Money
@@ -79,7 +80,7 @@ class _Shooting:
 async def shoot(production: Production, plan: Plan, approval: Approval, steps: Steps) -> RunReport:
     """Shoot every shot of an approved plan; a shot that fails stops no other. The report is not delivered yet."""
     started = production.clock.now()
-    run = begin(production, plan, approval, started)
+    run = await production.patiently(begin, production, plan, approval, started)
     return await made_and_closed(production, plan, run, started, make_shots(production, run, plan.shots, steps))
 
 
@@ -117,14 +118,16 @@ async def made_and_closed(
     task, code = asyncio.ensure_future(making), ExitCode.DEFECT
     try:
         outcomes = await asyncio.shield(task)
-        report = report_of(production, plan, outcomes, run_id=run.run_id, started_at=started)
+        make = partial(report_of, production, plan, outcomes, run_id=run.run_id, started_at=started)
+        report = await production.outlast(make)
         code = ExitCode(report.exit_code)
     except asyncio.CancelledError:
         code = ExitCode.INTERRUPTED
         raise
     finally:
+        closing = partial(production.ledger.end_run, run.run_id, code)
         with contextlib.suppress(LedgerUnavailable):  # then its lease runs out, which closes it as well
-            production.ledger.end_run(run.run_id, code)
+            await (production.aside(closing) if code is ExitCode.INTERRUPTED else production.outlast(closing))
         if not task.done():
             task.cancel()
             await heard_out(task)
@@ -151,7 +154,7 @@ async def heartbeat(production: Production, run: Run) -> None:
     while True:
         await production.clock.sleep(HEARTBEAT)
         with contextlib.suppress(LedgerUnavailable):
-            production.ledger.heartbeat(run.owner)
+            await production.aside(partial(production.ledger.heartbeat, run.owner))
 
 
 async def _chain(shooting: _Shooting, shot: PlannedShot) -> Outcome:
@@ -163,10 +166,10 @@ async def _chain(shooting: _Shooting, shot: PlannedShot) -> Outcome:
     mine = shooting.results[shot.key] = asyncio.get_running_loop().create_future()
     try:
         outcome = await _shoot(shooting, shot)
-        _tell(shooting, shot, outcome.state)
+        await _tell(shooting, shot, outcome.state)
     # Whatever is raised for one shot is that shot's outcome; only cancellation and signals end the others with it.
     except Exception as error:  # noqa: BLE001
-        outcome = stopped(shooting.production, shot, shooting.run.run_id, error)
+        outcome = await stopped(shooting.production, shot, shooting.run.run_id, error)
     except BaseException:
         mine.cancel()
         raise
@@ -174,11 +177,12 @@ async def _chain(shooting: _Shooting, shot: PlannedShot) -> Outcome:
     return outcome
 
 
-def _tell(shooting: _Shooting, shot: PlannedShot, phase: str) -> None:
+async def _tell(shooting: _Shooting, shot: PlannedShot, phase: str) -> None:
     watcher = shooting.production.watcher
     watcher.shot(shot.request.shot, phase)
     try:
-        sums = shooting.production.ledger.totals(run_id=shooting.run.run_id)
+        production = shooting.production
+        sums = await production.aside(partial(production.ledger.totals, run_id=shooting.run.run_id))
     except LedgerUnavailable:
         return  # what is shown may wait; nothing else may stop for it
     watcher.money(
@@ -200,12 +204,12 @@ async def _shoot(shooting: _Shooting, shot: PlannedShot) -> Outcome:
         if not await asyncio.to_thread(keep_take, production, decision.intent):
             return _lost(production, shot, decision.intent)
         return outcome_of(shot, await shooting.steps.reuse(shot, decision.intent), decision.note)
-    _tell(shooting, shot, "queued")
+    await _tell(shooting, shot, "queued")
     shot, intent, note = await _made_by_any(shooting, shot)
     if intent.state is IntentState.SUCCEEDED:
-        _tell(shooting, shot, "store")
+        await _tell(shooting, shot, "store")
         intent = await shooting.steps.store(production, intent)
-    return outcome_of(shot, production.ledger.get(intent.intent_id), note)
+    return outcome_of(shot, await production.patiently(production.ledger.get, intent.intent_id), note)
 
 
 def _lost(production: Production, shot: PlannedShot, intent: Intent) -> Outcome:
@@ -229,12 +233,14 @@ def _held(shot: PlannedShot, intent: Intent) -> Outcome:
 async def _made_by_any(shooting: _Shooting, shot: PlannedShot) -> tuple[PlannedShot, Intent, str]:
     """The job's end at the planned provider, or at the next of the list after a definite refusal; with the story."""
     intent, note = await _made_in_slot(shooting, shot), ""
-    while _passes_on(shooting.production, shot, intent):
-        choice = next_choice(shot, intent, shooting.production.settings)
+    production = shooting.production
+    while await production.patiently(_passes_on, production, shot, intent):
+        choice = next_choice(shot, intent, production.settings)
         note = choice.note
         if choice.shot is None:
             break
-        shooting.production.ledger.note(intent.intent_id, "failover", {"to": choice.shot.provider, "why": note})
+        facts = {"to": choice.shot.provider, "why": note}
+        await production.patiently(production.ledger.note, intent.intent_id, "failover", facts)
         try:
             intent = await _made_in_slot(shooting, choice.shot)
         except Refused as error:
@@ -259,11 +265,11 @@ async def _made(shooting: _Shooting, shot: PlannedShot) -> Intent:
     production = shooting.production
     intent = shot.decision.intent
     if shot.decision.action is Action.CREATE or intent is None:
-        _tell(shooting, shot, "submit")
+        await _tell(shooting, shot, "submit")
         intent = await shooting.steps.submit(production, shooting.run, shot)
     intent = await settled_elsewhere(production, intent)
     production.watcher.job(intent.intent_id, shot.request.shot)
     if intent.state is IntentState.SUBMITTED:
-        _tell(shooting, shot, "wait")
+        await _tell(shooting, shot, "wait")
         intent = await shooting.steps.wait(production, intent, shooting.wakeups)
     return intent

@@ -58,7 +58,7 @@ async def spread(
     An earlier attempt is over in the ledger before anything of it is ended in Prefect.
     """
     started = production.clock.now()
-    run = begin(production, plan, approval, started)
+    run = await production.patiently(begin, production, plan, approval, started)
     return await made_and_closed(production, plan, run, started, _shared(production, plan, parts, run, ask, loaded))
 
 
@@ -74,7 +74,8 @@ async def _shared(
             get_run_logger().warning("The board is made here alone: %s", error)
             return await make_shots(production, run, plan.shots, PrefectSteps())
         for number, part in enumerate(parts, 1):
-            order_part(production.ledger, run.run_id, part, (number, len(parts)), ask, loaded)
+            place = (number, len(parts))
+            await production.patiently(order_part, production.ledger, run.run_id, part, place, ask, loaded)
         return await _Spread(production, client, run, plan, parts).made()
 
 
@@ -179,7 +180,9 @@ class _Spread:
                 self._seen(child, run)
                 continue
             self.children.remove(child)
-            self._take_in(made(self.production.ledger, self.run.run_id, child.part) or [])
+            patiently, ledger = self.production.patiently, self.production.ledger
+            told = await patiently(made, ledger, self.run.run_id, child.part)
+            self._take_in(told or [])
             cancelled = run is not None and run.state_type is StateType.CANCELLED
             if any(shot.request.shot not in self.outcomes for shot in child.part.shots):
                 group.create_task(self._make_again(child.part, cancelled=cancelled))
@@ -219,7 +222,8 @@ class _Spread:
 
         Where a person has called the part off, nothing more is bought; what is paid is still waited for.
         """
-        wanted = [self._as_it_stands(shot) for shot in part.shots if shot.request.shot not in self.outcomes]
+        left = [shot for shot in part.shots if shot.request.shot not in self.outcomes]
+        wanted = [await self.production.patiently(self._as_it_stands, shot) for shot in left]
         if cancelled:
             dropped = [shot for shot in wanted if shot.decision.action is Action.CREATE]
             note = "its part of the run was cancelled before it was bought"

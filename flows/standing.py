@@ -36,7 +36,7 @@ async def _collected() -> Any:
     settings = await load_settings()
     async with Production.open(settings) as production:
         found = await collect_open(production, owner(), due_only=True)
-        passed = production.ledger.passed_caps(standing_caps(settings))
+        passed = await production.patiently(production.ledger.passed_caps, standing_caps(settings))
     rows = [{name: value or "" for name, value in one.document().items()} for one in found]
     if rows:
         await acreate_table_artifact(rows, key="rushes-collect", description="Open purchases after collecting")

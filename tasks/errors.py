@@ -22,6 +22,7 @@ __all__ = [
     "StorageConflict",
     "Terminal",
     "Transient",
+    "foreseen",
 ]
 
 
@@ -89,3 +90,14 @@ class SetupProblem(Terminal):
 
 class StorageConflict(Terminal):
     """A final path already holds other bytes; they were left alone."""
+
+
+def foreseen(failed: ExceptionGroup[Exception]) -> Exception:
+    """The first problem of a group of tasks that was foreseen, which has its own words and exit code; else all as they are."""
+    known = failed.subgroup(RushesError)
+    while known is not None:
+        first = known.exceptions[0]
+        if not isinstance(first, ExceptionGroup):
+            return first
+        known = first
+    return failed

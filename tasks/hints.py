@@ -62,7 +62,8 @@ async def follow(production: Production, intent_id: str) -> Intent:
     with money of its own and an alert.
     """
     ledger = production.ledger
-    intent, events = ledger.get(intent_id), ledger.events(intent_id)
+    intent = await production.patiently(ledger.get, intent_id)
+    events = await production.patiently(ledger.events, intent_id)
     settled = {str(event.payload.get(_ENDS[event.kind])) for event in events if event.kind in _ENDS}
     wanted: list[tuple[Event, Named]] = []
     for event in (one for one in events if one.kind in {_HINT, REPLY}):
@@ -75,21 +76,21 @@ async def follow(production: Production, intent_id: str) -> Intent:
                 wanted.append((event, one))
     for event, one in wanted[:AT_ONCE]:
         await _ask(production, intent, event, one)
-    return ledger.get(intent_id)
+    return await production.patiently(ledger.get, intent_id)
 
 
 async def _ask(production: Production, intent: Intent, event: Event, named: Named) -> None:
-    holder = production.ledger.by_job(intent.provider, named.job_id, intent.account)
+    holder = await production.patiently(production.ledger.by_job, intent.provider, named.job_id, intent.account)
     if holder is not None and holder.intent_id != intent.intent_id:
-        _refute(production, intent, event, named, f"it is the job of {holder.intent_id}")
+        await production.patiently(_refute, production, intent, event, named, f"it is the job of {holder.intent_id}")
         return
     answer = await _query(production, intent, named.job_id)
     if is_confirmed(answer, named.job_id):
         by = "a callback" if event.kind == _HINT else "the reply"
         note = "; ".join(filter(None, [f"named by {by}, confirmed by a query", named.note]))
-        production.ledger.accepted(intent.intent_id, named.job_id, named.amount, note)
+        await production.patiently(production.ledger.accepted, intent.intent_id, named.job_id, named.amount, note)
     elif isinstance(answer, Failure) and answer.kind is Kind.NOT_FOUND and _may_be_refuted(production, event):
-        _refute(production, intent, event, named, "the provider does not know it")
+        await production.patiently(_refute, production, intent, event, named, "the provider does not know it")
 
 
 def _may_be_refuted(production: Production, event: Event) -> bool:

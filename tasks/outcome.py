@@ -76,7 +76,7 @@ def outcome_of(shot: PlannedShot, intent: Intent, note: str = "") -> Outcome:
     return Outcome(shot, state, intent, "; ".join(dict.fromkeys(word for word in words if word)), _EXITS[state])
 
 
-def stopped(production: Production, shot: PlannedShot, run_id: str, error: Exception) -> Outcome:
+async def stopped(production: Production, shot: PlannedShot, run_id: str, error: Exception) -> Outcome:
     """What became of a shot that `error` ended: what the ledger says of its purchase, else what the error says.
 
     An error that nobody foresaw is a defect of ours, whose traceback goes to the log.
@@ -84,9 +84,9 @@ def stopped(production: Production, shot: PlannedShot, run_id: str, error: Excep
     words, defect = words_of(error, f"{shot.request.shot} of {run_id}"), not isinstance(error, RushesError)
     code = ExitCode.DEFECT if defect else ExitCode(getattr(error, "exit_code", ExitCode.DEFECT))
     try:
-        intent = _purchase(production, shot, run_id)
+        intent = await production.patiently(_purchase, production, shot, run_id)
         if intent is not None and intent.state is IntentState.SUCCEEDED:
-            intent = production.ledger.held(intent.intent_id, words)
+            intent = await production.patiently(production.ledger.held, intent.intent_id, words)
     except LedgerUnavailable as closed:
         note = f"{words}; what is owed for it is not known while the ledger cannot be read ({closed})"
         return Outcome(shot, "in_doubt", shot.decision.intent, note, worst([code, ExitCode.MONEY_NEEDS_A_PERSON]))

@@ -1,14 +1,17 @@
 """A production: the open ledger, store and wire that one process works with, and the seams they share."""
 
-from collections.abc import Mapping
+import asyncio
+import functools
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ParamSpec, Self, TypeVar
 
 from tasks.errors import SetupProblem
 from tasks.http import Wire
-from tasks.ledger import Cap, Ledger
+from tasks.ledger import Cap, Ledger, LedgerAway, LedgerFull, LedgerUnavailable
 from tasks.netguard import AddressRules
 from tasks.providers import PROVIDERS
 from tasks.providers.interface import Provider
@@ -19,6 +22,13 @@ from tasks.still_server import StillServer
 from tasks.storage import Store
 
 __all__ = ["Deadlines", "Production", "Watcher", "open_ledger", "standing_caps"]
+
+
+AWAY_PAUSES = (0.5, 1.0, 2.0, 4.0, *(8.0,) * 14)
+"""Seconds between two questions to a ledger that is away: two minutes in all, for a server that restarts or moves."""
+P = ParamSpec("P")
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 class Watcher:
@@ -110,6 +120,41 @@ class Production:
         await self.wire.close()
         self.still_server.close()
         self.ledger.close()
+
+    async def patiently(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Call what reads the ledger or records a fact in it; while the ledger is away it is called again, for two minutes.
+
+        What permits spending (`PERMITS_SPENDING`) is never called so: it is called once, and where it fails nothing is sent.
+
+        Raises:
+            LedgerUnavailable: it is still away, or cannot be used at all.
+        """
+        return await self.outlast(functools.partial(call, *arguments, **options))
+
+    async def outlast(
+        self, call: Callable[[], T], *, said: Callable[[LedgerUnavailable], None] | None = None, apart: bool = False
+    ) -> T:
+        """`patiently` for a call with its arguments.
+
+        With `said`, which is told each failure, a full disk is waited out too. `apart`: it does more than ask the ledger.
+        """
+        passing = (LedgerAway, LedgerFull) if said else LedgerAway
+        for pause in AWAY_PAUSES:
+            try:
+                return await self.aside(call, apart=apart)
+            except passing as error:
+                if said:
+                    said(error)
+                else:
+                    _log.info("the ledger is away and is asked again in %s s: %s", pause, error)
+            await self.clock.sleep(pause)
+        return await self.aside(call, apart=apart)
+
+    async def aside(self, call: Callable[[], T], *, apart: bool = False) -> T:
+        """A file answers in microseconds. A server may not answer at all, nor may a file that somebody holds: other shots go on."""
+        if self.ledger.prompt and not apart:
+            return call()
+        return await asyncio.to_thread(call)
 
     def account(self, provider: str) -> Account:
         """How `provider` is reached."""

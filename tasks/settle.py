@@ -40,7 +40,7 @@ async def book_charges(production: Production) -> None:
     """Look at the account's list once for all jobs that are unsettled or have ended lately; what it shows is booked."""
     now = production.clock.now()
     watched: dict[str, list[Intent]] = {}
-    for intent in production.ledger.intents(provider=LISTED):
+    for intent in await production.patiently(production.ledger.intents, provider=LISTED):
         waits = intent.state in {IntentState.FAILED_UNSETTLED, IntentState.RESULT_HELD}
         if intent.job_id and (waits or (intent.finished_at is not None and now - intent.finished_at < WATCHED)):
             watched.setdefault(intent.base_url, []).append(intent)
@@ -49,8 +49,9 @@ async def book_charges(production: Production) -> None:
         listed = await _listed(production, base_url, start, PAGES_OF_ALL)
         for intent in intents if listed else ():
             total = _total(production, intent, listed.get(intent.job_id or "", ()))
-            if total is not None and total != intent.amount and not _vouched(production, intent):
-                production.ledger.named(intent.intent_id, total, ACCOUNT)
+            if total is None or total == intent.amount or await production.patiently(_vouched, production, intent):
+                continue
+            await production.patiently(production.ledger.named, intent.intent_id, total, ACCOUNT)
 
 
 def _vouched(production: Production, intent: Intent) -> bool:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,10 @@ async def store_take(production: Production, intent: Intent, *, relinks: Sequenc
         try:
             fetched, probe = await _fetch(production, intent, temporary)
         except (Undeliverable, Transient, ClipUnreadable) as error:
-            return production.ledger.held(intent.intent_id, str(error))
+            return await production.patiently(production.ledger.held, intent.intent_id, str(error))
         except Expired as error:
             if pause is None:
-                return production.ledger.held(intent.intent_id, str(error))
+                return await production.patiently(production.ledger.held, intent.intent_id, str(error))
             intent = await _relinked(production, intent, pause)
             continue
         return await _publish(production, intent, temporary, fetched, probe)
@@ -77,7 +78,8 @@ async def _relinked(production: Production, intent: Intent, pause: float) -> Int
     await production.clock.sleep(pause)
     answer = await poll_once(production, intent)
     if isinstance(answer, Snapshot) and answer.state is State.SUCCEEDED and answer.urls:
-        return production.ledger.succeeded(intent.intent_id, answer.urls, answer.cost)
+        found = production.ledger.succeeded
+        return await production.patiently(found, intent.intent_id, answer.urls, answer.cost)
     return intent
 
 
@@ -117,7 +119,7 @@ async def _fetch(production: Production, intent: Intent, to: Path) -> tuple[Down
 async def _publish(production: Production, intent: Intent, clip: Path, fetched: Downloaded, probe: Probe) -> Intent:
     """K19 to K22: the take under its final name, once; then the ledger; then the receipt, which can be made again."""
     production.hooks("K19")
-    put = await asyncio.to_thread(_put_take, production, intent, clip, fetched.sha256)
+    put = await _put_take(production, intent, clip, fetched.sha256)
     production.hooks("K20")
     artifact = Artifact(
         path=put.path,
@@ -129,7 +131,8 @@ async def _publish(production: Production, intent: Intent, clip: Path, fetched: 
         suspect="; ".join(differences(probe, ordered_of(intent))),
         verified_at=production.clock.now(),
     )
-    stored = production.ledger.stored(intent.intent_id, artifact, await charged(production, intent))
+    billed = await charged(production, intent)
+    stored = await production.patiently(production.ledger.stored, intent.intent_id, artifact, billed)
     production.hooks("K21")
     clip.replace(clip_cache(production, fetched.sha256))
     await asyncio.to_thread(write_receipt, production, stored)
@@ -185,15 +188,17 @@ def take_path(intent: Intent, suffix: str = ".mp4") -> str:
     return f"{intent.board}/shots/{intent.shot}/{intent.shot}_TK{intent.take:02d}{suffix}"
 
 
-def _put_take(production: Production, intent: Intent, clip: Path, sha256: str) -> "TakePut":
+async def _put_take(production: Production, intent: Intent, clip: Path, sha256: str) -> "TakePut":
     """Publish the take; where the name is taken by other bytes, beside it under its hash, with an alert (F67)."""
     path = take_path(intent)
+    put_once = partial(production.store.put_once, clip, content_type="video/mp4")
     try:
-        return TakePut(path, production.store.put_once(clip, path, content_type="video/mp4").uri)
+        return TakePut(path, (await asyncio.to_thread(put_once, path)).uri)
     except StorageConflict as error:
         path = take_path(intent, f"-{sha256[:12]}.mp4")
-        production.ledger.note(intent.intent_id, "alert", {"message": str(error), "stored_as": path})
-        return TakePut(path, production.store.put_once(clip, path, content_type="video/mp4").uri)
+        facts = {"message": str(error), "stored_as": path}
+        await production.patiently(production.ledger.note, intent.intent_id, "alert", facts)
+        return TakePut(path, (await asyncio.to_thread(put_once, path)).uri)
 
 
 @dataclass(frozen=True, slots=True)

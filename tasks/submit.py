@@ -4,6 +4,7 @@ Points K1 to K14 of the protocol are named where they happen; a crash at any of 
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 import hashlib
 import itertools
@@ -11,6 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, assert_never
 
 from specs.request import ShotRequest
@@ -26,9 +28,11 @@ from tasks.ledger import (
     Halted,
     Intent,
     IntentState,
+    LedgerAway,
     LedgerUnavailable,
     Named,
     Order,
+    Reservation,
     Reserved,
     Taken,
 )
@@ -50,7 +54,6 @@ ASK_EVERY = 10  # tries for a slot between two questions after the jobs that hol
 LONGEST_HOLD = 20.0  # seconds that a reservation is held for a resend; a longer wait gives the money back first
 CONCURRENCY_PAUSE = (30.0, 90.0)  # slots free in minutes
 QUEUE_TRIES = 20
-RECORD_PAUSES = (1.0, 5.0, 15.0)
 BODY_READ, BODY_KEPT = (
     1 << 14,
     1 << 12,
@@ -105,35 +108,59 @@ async def _attempt(
     """Reserve and send once; with seconds to wait where the provider's queue is full and nothing was accepted."""
     for tries in itertools.count():
         production.hooks("K2")
-        match production.ledger.reserve(order):
+        outcome = await _reserved(production, order)
+        match outcome:
             case Reserved(intent):
                 production.hooks("K5")
                 intent, pause = await _uninterrupted(production, intent, request, auth)
                 await asyncio.to_thread(keep_slip, production, intent)
                 return intent, pause
+            case Intent() as withdrawn:
+                return withdrawn, 0.0
             case Taken(intent):
                 return await settled_elsewhere(production, intent), None
             case Full():
-                _may_free(production, order)
+                await production.patiently(_may_free, production, order)
                 if tries % ASK_EVERY == 0:
                     await _ask_holders(production, order)
                 await production.clock.sleep(production.rng.uniform(SLOT_WAIT, 2 * SLOT_WAIT))
-            case Edited(intent):
-                raise Refused(
-                    f"{order.shot} was already bought with other content ({intent.intent_id}, take {intent.take})",
-                    f"Raise `take:` of {order.shot}, or run `rushes retake`, to buy a new take.",
-                )
-            case BudgetRefused(message=message):
-                raise Refused(message, "Raise the cap, or take shots out of the board.")
-            case Halted(reason):
-                raise Refused(f"{order.provider}: {reason}", "See `rushes doubts` and `rushes doctor`.")
-            case Closed(reason):
-                raise Refused(
-                    reason, "What was sent for it is still waited for, and `rushes collect` fetches the rest."
-                )
-            case outcome:
+            case Edited() | BudgetRefused() | Halted() | Closed():
+                raise _refusal(order, outcome)
+            case _:
                 assert_never(outcome)
     raise AssertionError("counting never ends")
+
+
+def _refusal(order: Order, stop: Edited | BudgetRefused | Halted | Closed) -> Refused:
+    """What stands in the way of the order, with its cure."""
+    match stop:
+        case Edited(intent):
+            return Refused(
+                f"{order.shot} was already bought with other content ({intent.intent_id}, take {intent.take})",
+                f"Raise `take:` of {order.shot}, or run `rushes retake`, to buy a new take.",
+            )
+        case BudgetRefused(message=message):
+            return Refused(message, "Raise the cap, or take shots out of the board.")
+        case Halted(reason):
+            return Refused(f"{order.provider}: {reason}", "See `rushes doubts` and `rushes doctor`.")
+        case Closed(reason):
+            return Refused(reason, "What was sent for it is still waited for, and `rushes collect` fetches the rest.")
+    assert_never(stop)
+
+
+async def _reserved(production: Production, order: Order) -> Reservation | Intent:
+    """What the ledger says to the order; the intent itself where it went away meanwhile, and had committed it all the same.
+
+    Nothing was sent for such a reservation: it is taken back, and another one is asked for.
+    """
+    for _ in range(QUEUE_TRIES):
+        try:
+            return production.ledger.reserve(order)
+        except LedgerAway:
+            withdrawn = await production.patiently(production.ledger.withdraw, order.intent_id)
+            if withdrawn is not None:
+                return withdrawn
+    return production.ledger.reserve(order)
 
 
 async def _ask_holders(production: Production, order: Order) -> None:
@@ -142,7 +169,8 @@ async def _ask_holders(production: Production, order: Order) -> None:
     A job that has ended gives its slot back; its result is fetched by its own run, or by `rushes collect`.
     """
     production.watcher.shot(order.shot, "waiting for a slot")
-    for intent in production.ledger.intents(provider=order.provider, states={IntentState.SUBMITTED}):
+    listed = production.ledger.intents
+    for intent in await production.patiently(listed, provider=order.provider, states={IntentState.SUBMITTED}):
         if intent.account == order.account:
             await ask_for_slot(production, intent)
 
@@ -152,8 +180,8 @@ async def settled_elsewhere(production: Production, intent: Intent) -> Intent:
     while intent.state is IntentState.SUBMITTING:
         await production.clock.sleep(SLOT_WAIT)
         if intent.lease_until < production.clock.now():
-            production.ledger.recover(intent.lease_owner)
-        intent = production.ledger.get(intent.intent_id)
+            await production.patiently(production.ledger.recover, intent.lease_owner)
+        intent = await production.patiently(production.ledger.get, intent.intent_id)
     return intent
 
 
@@ -233,6 +261,11 @@ async def _section(
 ) -> tuple[Intent, float | None]:
     """Send; an end without an outcome leaves the intent to recovery at once, not when this process is gone."""
     try:
+        if production.providers[intent.provider].caps.paid:
+            intent = await _announced(production, intent)
+            if ending.is_set():
+                why, cancel = "its run was ended before it was sent", production.ledger.cancelled
+                return await production.patiently(cancel, intent.intent_id, intent.epoch, why), None
         return await _send(production, intent, request, auth, ending)
     except BaseException:
         production.ledger.forsake(intent.intent_id)
@@ -243,30 +276,32 @@ async def _send(
     production: Production, intent: Intent, request: Request, auth: str | None, ending: asyncio.Event
 ) -> tuple[Intent, float | None]:
     """K6 to K14, resending at most three times, each after a definite refusal that soon passes."""
-    if production.providers[intent.provider].caps.paid:
-        intent = await _announced(production, intent)
-        if ending.is_set():
-            return production.ledger.cancelled(
-                intent.intent_id, intent.epoch, "its run was ended before it was sent"
-            ), None
     for resend in range(RESENDS + 1):
         production.hooks("K6")
-        if not production.ledger.still_ours(intent.intent_id, intent.epoch):
-            return production.ledger.cancelled(intent.intent_id, intent.epoch), None
+        try:
+            ours, again = production.ledger.still_ours(intent.intent_id, intent.epoch), None
+        except LedgerAway:
+            ours, again = False, 0.0  # nothing is sent unasked; once the ledger is back, the shot is ordered anew
+        if not ours:
+            return await production.patiently(production.ledger.cancelled, intent.intent_id, intent.epoch), again
         answer, said = await _post(production, intent, request, auth)
         if isinstance(answer, Accepted):
             return await _record(production, intent, answer, said), None
-        answer = _vouched(production, intent, answer)
+        answer = await production.patiently(_vouched, production, intent, answer)
         if answer.kind is Kind.AMBIGUOUS:
             return await _doubt(production, intent, answer, said), None
         pause = _pause(production, answer, resend) if answer.kind in _PASSES else None
         if pause is None or pause > LONGEST_HOLD or resend == RESENDS or ending.is_set():
             queued = pause if answer.kind in _QUEUED else None
-            return _reject(production, intent, _for_now(production, answer, queued)), queued
-        production.ledger.note(intent.intent_id, "definite-refusal", {"kind": answer.kind, "message": answer.message})
+            return await _reject(production, intent, _for_now(production, answer, queued)), queued
+        facts = {"kind": answer.kind, "message": answer.message}
+        await production.patiently(production.ledger.note, intent.intent_id, "definite-refusal", facts)
         if await _told_to_end(production, pause, ending):
-            return _reject(production, intent, answer), None
-        intent = production.ledger.renew(intent.intent_id, intent.epoch)
+            return await _reject(production, intent, answer), None
+        try:
+            intent = production.ledger.renew(intent.intent_id, intent.epoch)
+        except LedgerAway:
+            return await _reject(production, intent, answer), 0.0  # refused for certain: the shot may be ordered anew
     raise AssertionError("the last resend returns")
 
 
@@ -286,9 +321,10 @@ async def _told_to_end(production: Production, pause: float, ending: asyncio.Eve
 async def _announced(production: Production, intent: Intent) -> Intent:
     """The order's slip is in the store before the order can be at the provider; whoever cancels here has sent nothing."""
     try:
-        return await asyncio.to_thread(announce, production, intent)
+        return await production.outlast(partial(announce, production, intent), apart=True)
     except asyncio.CancelledError:
-        production.ledger.cancelled(intent.intent_id, intent.epoch, "cancelled before it was sent")
+        with contextlib.suppress(LedgerUnavailable):
+            production.ledger.cancelled(intent.intent_id, intent.epoch, "cancelled before it was sent")
         raise
 
 
@@ -333,7 +369,8 @@ async def _post(
     except OutcomeUnknown as error:
         return Failure(Kind.AMBIGUOUS, str(error)), None
     except asyncio.CancelledError:
-        production.ledger.doubt(intent.intent_id, None, "cancelled while the request was under way")
+        with contextlib.suppress(LedgerUnavailable):  # recovery says the same of a sender that is gone
+            production.ledger.doubt(intent.intent_id, None, "cancelled while the request was under way")
         raise
     production.hooks("K10")
     return _read(production, intent, provider, reply)
@@ -386,36 +423,25 @@ def _named(jobs: Sequence[Accepted]) -> tuple[Named, ...]:
 async def _record(production: Production, intent: Intent, answer: Accepted, said: Answer | None) -> Intent:
     """K12 to K14, then queries for what else the reply named.
 
-    A ledger that is locked for long is asked again: what the provider has taken must not be forgotten (F63).
+    Whatever keeps the ledger from it, it is asked again: what the provider has taken must not be forgotten (F63).
     """
     production.hooks("K12")
-    recorded = await _patiently(production, intent, answer, said)
+
+    def unrecorded(error: LedgerUnavailable) -> None:
+        _log.critical("intent %s, job %s is accepted and not yet recorded: %s", intent.intent_id, answer.job_id, error)
+
+    facts = (answer.job_id, answer.amount, answer.amount_note, said)
+    recorded = await production.outlast(partial(production.ledger.accepted, intent.intent_id, *facts), said=unrecorded)
+    production.hooks("K14")
     if not answer.others:
         return recorded
     await follow(production, intent.intent_id)
-    return production.ledger.get(recorded.intent_id)
+    return await production.patiently(production.ledger.get, recorded.intent_id)
 
 
-async def _patiently(production: Production, intent: Intent, answer: Accepted, said: Answer | None) -> Intent:
-    for pause in RECORD_PAUSES:
-        try:
-            return _recorded(production, intent, answer, said)
-        except LedgerUnavailable as error:
-            _log.critical(
-                "intent %s, job %s is accepted and not yet recorded: %s", intent.intent_id, answer.job_id, error
-            )
-            await production.clock.sleep(pause)
-    return _recorded(production, intent, answer, said)
-
-
-def _recorded(production: Production, intent: Intent, answer: Accepted, said: Answer | None) -> Intent:
-    intent = production.ledger.accepted(intent.intent_id, answer.job_id, answer.amount, answer.amount_note, said)
-    production.hooks("K14")
-    return intent
-
-
-def _reject(production: Production, intent: Intent, failure: Failure) -> Intent:
-    return production.ledger.rejected(
+async def _reject(production: Production, intent: Intent, failure: Failure) -> Intent:
+    return await production.patiently(
+        production.ledger.rejected,
         intent.intent_id,
         intent.epoch,
         kind=failure.kind,
@@ -426,8 +452,9 @@ def _reject(production: Production, intent: Intent, failure: Failure) -> Intent:
 
 async def _doubt(production: Production, intent: Intent, failure: Failure, said: Answer | None) -> Intent:
     """In doubt, unless a query confirms a job id that an odd reply carried (F17)."""
-    reason = said.odd if said else failure.message
-    held = production.ledger.doubt(intent.intent_id, intent.epoch, reason, said)
+    held = await production.patiently(
+        production.ledger.doubt, intent.intent_id, intent.epoch, said.odd if said else failure.message, said
+    )
     if held.state is IntentState.IN_DOUBT and failure.candidates:
         return await follow(production, intent.intent_id)
     return held

@@ -56,11 +56,11 @@ LISTEN = 0.4
 
 async def listen(production: Production, wakeups: Wakeups) -> None:
     """Wake the jobs that callbacks named, for ever; one cheap query a look, however many shots wait."""
-    mark, _ = production.ledger.hints_after(None)
+    mark, _ = await production.patiently(production.ledger.hints_after, None)
     while True:
         await production.clock.sleep(LISTEN)
         try:
-            mark, named = production.ledger.hints_after(mark)
+            mark, named = await production.patiently(production.ledger.hints_after, mark)
         except LedgerUnavailable:
             continue
         for intent_id in named:
@@ -90,9 +90,10 @@ async def wait_for(production: Production, intent: Intent, wakeups: Wakeups | No
         await _pause(production, intent, waited, wakeups)
         answer = await poll_once(production, intent)
         misses = misses + 1 if _not_found(answer) else 0
-        intent = apply(production, intent, answer)
+        intent = await apply(production, intent, answer)
         if intent.state is IntentState.SUBMITTED and _overdue(waited, misses):
-            return production.ledger.stalled(intent.intent_id, _why_stalled(waited, misses))
+            reason = _why_stalled(waited, misses)
+            return await production.patiently(production.ledger.stalled, intent.intent_id, reason)
     return intent
 
 
@@ -169,39 +170,44 @@ def claimed(production: Production, intent: Intent) -> Intent | None:
 
 async def ask_for_slot(production: Production, intent: Intent) -> None:
     """Ask after a job that holds a slot, whoever may be waiting for it; one that is overdue is left to `collect`."""
-    if not is_due(production, intent) or (mine := claimed(production, intent)) is None:
+    mine = await production.patiently(claimed, production, intent) if is_due(production, intent) else None
+    if mine is None:
         return
-    mine = apply(production, mine, await poll_once(production, mine))
+    mine = await apply(production, mine, await poll_once(production, mine))
     waited = _waited(production, mine)
     if mine.state is IntentState.SUBMITTED and _overdue(waited, 0):
-        production.ledger.stalled(mine.intent_id, _why_stalled(waited, 0))
+        await production.patiently(production.ledger.stalled, mine.intent_id, _why_stalled(waited, 0))
 
 
-def apply(production: Production, intent: Intent, answer: Snapshot | Failure) -> Intent:
+async def apply(production: Production, intent: Intent, answer: Snapshot | Failure) -> Intent:
     """Record what a query showed; an unreadable or failed query changes nothing."""
-    ledger = production.ledger
+    ledger, patiently = production.ledger, production.patiently
     if isinstance(answer, Failure):
-        ledger.note(intent.intent_id, "poll-failed", {"kind": answer.kind, "message": answer.message})
+        facts = {"kind": answer.kind, "message": answer.message}
+        await patiently(ledger.note, intent.intent_id, "poll-failed", facts)
         return intent
-    _note_cost(production, intent, answer)
+    await _note_cost(production, intent, answer)
     match answer.state:
         case State.SUCCEEDED:
             production.hooks("K16")
             if answer.cost_note:
-                ledger.note(intent.intent_id, "amount-unusable", {"note": answer.cost_note})
-            intent = ledger.succeeded(intent.intent_id, answer.urls, answer.cost)
+                await patiently(ledger.note, intent.intent_id, "amount-unusable", {"note": answer.cost_note})
+            intent = await patiently(ledger.succeeded, intent.intent_id, answer.urls, answer.cost)
             production.hooks("K17")
             return intent
         case State.FAILED | State.CANCELED:
             moderated = answer.kind is Kind.MODERATION
-            return ledger.failed(intent.intent_id, answer.reason, refunded=answer.refunded, moderated=moderated)
+            reason, refunded = answer.reason, answer.refunded
+            return await patiently(ledger.failed, intent.intent_id, reason, refunded=refunded, moderated=moderated)
         case State.QUEUED | State.RUNNING | State.UNKNOWN:
-            return ledger.resumed(intent.intent_id) if intent.state is IntentState.STALLED else intent
+            if intent.state is IntentState.STALLED:
+                intent = await patiently(ledger.resumed, intent.intent_id)
+            return intent
 
 
-def _note_cost(production: Production, intent: Intent, snapshot: Snapshot) -> None:
+async def _note_cost(production: Production, intent: Intent, snapshot: Snapshot) -> None:
     """A price that is named beside anything but success is a fact as well; 0 is one only once the job has ended."""
     ended = snapshot.state in {State.FAILED, State.CANCELED}
     cost = None if snapshot.state is State.SUCCEEDED or snapshot.refunded else snapshot.cost
     if cost is not None and cost != intent.amount and (cost.micros or ended):
-        production.ledger.named(intent.intent_id, cost, "the query")
+        await production.patiently(production.ledger.named, intent.intent_id, cost, "the query")

@@ -1,7 +1,7 @@
 """The durable account of every purchase: reserve, record the intent, submit, settle (SQLite or PostgreSQL)."""
 
 from tasks.ledger.answers import REFUTED, REPLY, Answer, Named
-from tasks.ledger.database import LedgerUnavailable
+from tasks.ledger.database import LedgerAway, LedgerFull, LedgerUnavailable
 from tasks.ledger.rows import (
     LIVE,
     Approval,
@@ -29,10 +29,11 @@ from tasks.ledger.rows import (
     Totals,
     Vouch,
 )
-from tasks.ledger.store import Ledger
+from tasks.ledger.store import PERMITS_SPENDING, Ledger
 
 __all__ = [
     "LIVE",
+    "PERMITS_SPENDING",
     "REFUTED",
     "REPLY",
     "Answer",
@@ -51,6 +52,8 @@ __all__ = [
     "Intent",
     "IntentState",
     "Ledger",
+    "LedgerAway",
+    "LedgerFull",
     "LedgerUnavailable",
     "Named",
     "Order",

@@ -5,7 +5,9 @@ PostgreSQL: a writer locks the ledger's only row first, so that the order of lat
 """
 
 import datetime as dt
+import errno
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.engine import URL, Connection, Dialect, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
+from tasks.disk import ROOM, is_full, trouble
 from tasks.errors import SetupProblem
 from tasks.ledger.files import open_private
 from tasks.seams import Clock, SystemClock
@@ -24,6 +27,8 @@ from tasks.seams import Clock, SystemClock
 __all__ = [
     "PATIENCE",
     "Database",
+    "LedgerAway",
+    "LedgerFull",
     "LedgerUnavailable",
     "Prepared",
     "micros_of",
@@ -31,6 +36,7 @@ __all__ = [
     "parse_url",
     "prepare_file",
     "rows_of",
+    "unwritable",
 ]
 
 PATIENCE = 15.0
@@ -52,6 +58,14 @@ class LedgerUnavailable(SetupProblem):
 
     Before a create this means that none is sent; after one the journal holds its answer, and the call is to be repeated.
     """
+
+
+class LedgerAway(LedgerUnavailable):
+    """It may be back in seconds: its server restarts, or another process holds its file."""
+
+
+class LedgerFull(LedgerUnavailable):
+    """Its disk takes nothing more. What it holds is whole."""
 
 
 def micros_of(moment: dt.datetime) -> int:
@@ -105,6 +119,7 @@ class Database:
     def __init__(self, url: URL, *, clock: Clock, durable: bool, patience: float = PATIENCE) -> None:
         self.dialect = url.get_backend_name()
         self.path = Path(url.database or "").absolute() if self.dialect == "sqlite" else None
+        self.away = False
         self._clock = clock
         self._database_time = self.dialect == "postgresql" and isinstance(clock, SystemClock)
         make = _sqlite_engine if self.path else _postgres_engine
@@ -155,9 +170,10 @@ class Database:
         try:
             yield
         except sa.exc.DBAPIError as error:
-            # The driver's own words only: the wrapping exception may quote parameters.
-            reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
-            raise LedgerUnavailable(f"the ledger cannot be used: {reason}", _cure(reason, self.path)) from None
+            ours = _unavailable(error.orig, self.path)
+            self.away = isinstance(ours, LedgerAway)
+            raise ours from None
+        self.away = False
 
     def check(self) -> None:
         """Refuse a damaged file before anything is written to it.
@@ -170,7 +186,7 @@ class Database:
         with self.reading() as connection:
             found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
         if found != "ok":
-            raise SetupProblem(f"the ledger is damaged: {found}", _cure("malformed", self.path))
+            raise SetupProblem(f"the ledger is damaged: {found}", _DAMAGED.format(path=self.path))
 
     def keep_write_ahead(self) -> None:
         """Switch a SQLite file to WAL; the mode stays with the file."""
@@ -188,12 +204,58 @@ class Database:
         self._engine.dispose()
 
 
-def _cure(reason: str, path: Path | None) -> str:
-    if "locked" in reason or "lock timeout" in reason:
-        return "Another process holds it for long; look for a stopped `rushes` and end it, then run this again."
-    if path and ("malformed" in reason or "not a database" in reason or "disk I/O" in reason):
-        return f"{path} is damaged. Restore it from a backup; it is never made anew over old purchases."
-    return "See `rushes doctor`; nothing is bought while the ledger cannot be written."
+_SHUT_OUT = "Another process holds it for long; look for a stopped `rushes` and end it, then run this again."
+_DAMAGED = "{path} is damaged. Restore it from a backup; it is never made anew over old purchases."
+_ELSE = "See `rushes doctor`; nothing is bought while the ledger cannot be written."
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: connections lost, shutting down, starting up, no slot,
+# locked for long, a deadlock, and a server that has become a standby. A connection that fails has no code at all.
+_AWAY_STATES = {"57P01", "57P02", "57P03", "57P05", "53300", "55P03", "40001", "40P01", "25006"}
+_DISK_FULL = "53100"
+
+
+def unwritable(path: Path, error: OSError) -> LedgerUnavailable:
+    """What the operating system says of `path`, in words: full, or not ours to write."""
+    if is_full(error):
+        return LedgerFull(f"disk full: {path} cannot grow ({error.strerror or error})", ROOM)
+    return LedgerUnavailable(
+        f"{path} cannot be written: {error.strerror or error}", "Check the disk and the rights there."
+    )
+
+
+def _unavailable(error: BaseException | None, path: Path | None) -> LedgerUnavailable:
+    """Translate what the driver says, in its own words only: the exception around it may quote parameters."""
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    if path is None:
+        return _from_server(error, f"the ledger cannot be used: {reason}")
+    return _from_file(error, f"the ledger cannot be used: {reason}", path)
+
+
+def _from_server(error: BaseException | None, words: str) -> LedgerUnavailable:
+    state = getattr(error, "sqlstate", None) or ""
+    if state == _DISK_FULL:
+        return LedgerFull(f"disk full at the ledger's server: {words}", f"Its disk needs room. {ROOM}")
+    broken = type(error).__name__ == "OperationalError" and not state  # a connection that breaks has no code
+    if broken or state.startswith("08") or state in _AWAY_STATES:
+        return LedgerAway(words, _SHUT_OUT if state == "55P03" else "Is its server up? `rushes doctor` asks it.")
+    return LedgerUnavailable(words, _ELSE)
+
+
+def _from_file(error: BaseException | None, words: str, path: Path) -> LedgerUnavailable:
+    # https://www.sqlite.org/rescode.html: the low byte is the kind.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_BUSY if "locked" in words else 0) & 0xFF
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return LedgerAway(words, _SHUT_OUT)
+    if code == sqlite3.SQLITE_FULL:
+        return unwritable(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    # A failed write says no more than that, be the disk full, read-only or broken: a write beside it tells which.
+    if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY} and (found := trouble(path)):
+        return unwritable(path, found)
+    cures = {
+        sqlite3.SQLITE_CORRUPT: _DAMAGED.format(path=path),
+        sqlite3.SQLITE_NOTADB: _DAMAGED.format(path=path),
+        sqlite3.SQLITE_IOERR: f"The disk of {path} fails: look at the system's log. The ledger itself may be whole.",
+    }
+    return LedgerUnavailable(words, cures.get(code, _ELSE))
 
 
 def _sqlite_engine(url: URL, *, durable: bool, patience: float) -> Engine:

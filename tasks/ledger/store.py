@@ -14,7 +14,7 @@ from tasks.errors import Refused
 from tasks.ledger import asking, audit, breakers, people, reading, recovery, reserving, schema, steps
 from tasks.ledger.acceptance import accepted
 from tasks.ledger.answers import REPLY, Answer, keep, vouched
-from tasks.ledger.database import PATIENCE, LedgerUnavailable, Prepared, micros_of, moment
+from tasks.ledger.database import PATIENCE, LedgerUnavailable, Prepared, micros_of, moment, unwritable
 from tasks.ledger.migrations import STEPS
 from tasks.ledger.opening import Opened, forgive, open_ledger, read_journal
 from tasks.ledger.plain import plain
@@ -44,7 +44,11 @@ from tasks.ledger.rows import (
 from tasks.ledger.transaction import Transaction
 from tasks.seams import Clock, Rng
 
-__all__ = ["Ledger"]
+__all__ = ["PERMITS_SPENDING", "Ledger"]
+
+PERMITS_SPENDING = frozenset({"reserve", "still_ours", "renew"})
+"""What is called once and fails closed: its answer lets a create leave. All else reads, or records what is so already:
+whoever waits for it calls it again while the ledger is away (`Production.patiently`)."""
 
 _LEDGER = Prepared(sa.select(schema.ledger.c.schema_no))
 _BEGIN = Prepared(
@@ -73,6 +77,7 @@ _END_EARLIER = Prepared(
     )
 )
 _END = Prepared(sa.text("UPDATE run SET ended_at = :now, exit_code = :exit_code WHERE run_id = :run_id"))
+_EPOCH = Prepared(sa.select(schema.intent.c.epoch).where(schema.intent.c.intent_id == sa.bindparam("intent_id")))
 _DAY = 24 * 3600 * 1_000_000
 
 
@@ -119,6 +124,11 @@ class Ledger:
         self._opened.senders.close()
         self._opened.journal.close()
         self._database.close()
+
+    @property
+    def prompt(self) -> bool:
+        """Whether a call is over at once: the ledger is a file, and nobody held it when it was last used."""
+        return self._database.path is not None and not self._database.away
 
     @contextmanager
     def _writing(self) -> Iterator[Transaction]:
@@ -272,13 +282,30 @@ class Ledger:
         self._send_before[intent_id] = self._clock.monotonic() + reserving.NOT_AFTER / 1e6
         return Reserved(record.public())
 
+    def withdraw(self, intent_id: str) -> Intent | None:
+        """Take back a reservation that may have been committed before the ledger went away; None where it was not.
+
+        Only the process that asked for it may say so, and only before it has sent anything.
+        """
+        with self._writing() as tx:
+            found = tx.rows(_EPOCH, intent_id=intent_id)
+            if found:
+                steps.cancelled(tx, intent_id, found[0][0])
+            intent = tx.intent(intent_id) if found else None
+        self._let_go(intent_id)
+        return intent
+
     def _write_down(self, record: Record) -> None:
         """The journal knows of every purchase before it can be sent; one that it cannot take is never sent."""
         try:
             self._opened.journal.append({"row": record.values()})
         except OSError as error:
             self.cancelled(record.intent_id, record.epoch)
-            raise LedgerUnavailable(f"the journal cannot be written: {error}", "Free space in RUSHES_HOME.") from None
+            raise self._unwritten(error) from None
+
+    def _unwritten(self, error: OSError) -> LedgerUnavailable:
+        """What keeps the journal from taking a line."""
+        return unwritable(self._opened.home.file(".journal"), error)
 
     def still_ours(self, intent_id: str, epoch: int) -> bool:
         """K6: this object reserved it, by both clocks there is time left, its run is open, and no breaker has opened meanwhile."""
@@ -334,7 +361,7 @@ class Ledger:
         try:
             self._opened.journal.append(line if answer is None else {**line, "answer": answer.facts()})
         except OSError as error:
-            raise LedgerUnavailable(f"the journal cannot be written: {error}", "Free space in RUSHES_HOME.") from None
+            raise self._unwritten(error) from None
 
     def forsake(self, intent_id: str) -> None:
         """This process sends nothing more for the intent and does not know what came of it: `recover` may take it up."""

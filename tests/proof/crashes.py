@@ -118,6 +118,11 @@ class Life:
             self.sabotage(f"{self.last}:COMMIT")
         self(f"commit after {self.last or 'start'}")
 
+    def committed(self) -> None:
+        """A transaction is on disk, which its sender may never hear."""
+        if self.sabotage is not None:
+            self.sabotage(f"{self.last}:DONE")
+
 
 def locked(statement: str) -> sa.exc.OperationalError:
     """What SQLAlchemy raises where another process holds the database."""

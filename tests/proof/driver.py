@@ -102,6 +102,8 @@ class Driver:
             if well and self._writes:
                 self._life.commits()
             self._sqlite.execute("COMMIT" if well else "ROLLBACK")
+            if well and self._writes:
+                self._life.committed()
         except BaseException:
             if self._sqlite.in_transaction:
                 self._sqlite.execute("ROLLBACK")

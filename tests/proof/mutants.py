@@ -68,8 +68,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the epoch and the lease before sending",
         "tasks/submit.py",
-        "if not production.ledger.still_ours(intent.intent_id, intent.epoch):",
-        "if not intent.intent_id:",
+        "        if not ours:\n",
+        "        if not intent.intent_id:\n",
         ("asleep-at-K5",),
     ),
     Mutant(
@@ -184,8 +184,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "takes are never overwritten",
         "tasks/store.py",
-        "production.store.put_once(clip, path, content_type=",
-        "production.store.put(clip, path, content_type=",
+        "partial(production.store.put_once, clip, ",
+        "partial(production.store.put, clip, ",
         ("store-foreign",),
     ),
     Mutant(
@@ -215,6 +215,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "return refusal_kind(production.ledger.events(intent.intent_id)) in PASSES_ON",
         "return True",
         ("failover-not-after-moderation",),
+    ),
+    Mutant(
+        "who only reads or records waits for the ledger",
+        "tasks/production.py",
+        "passing = (LedgerAway, LedgerFull) if said else LedgerAway",
+        "passing = ()",
+        ("ledger-away-at-each-step",),
+    ),
+    Mutant(
+        "what was reserved and not told is taken back",
+        "tasks/submit.py",
+        "            if withdrawn is not None:\n                return withdrawn\n",
+        "            del withdrawn\n",
+        ("reserved-and-not-told",),
     ),
     Mutant(
         "a doubt holds its shot",

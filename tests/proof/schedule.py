@@ -114,6 +114,8 @@ def play(schedule: Schedule, folder: Path, *, ledgers: type[Ledger] = Ledger) ->
             break
     stage.end()
     played.wrong[:0] = [*stage.wrong, *(("stray", repr(loop.strays.pop())) for _ in range(len(loop.strays)))]
+    if schedule.script.patient and not schedule.ends and stage.codes[:1] != [ExitCode.OK]:
+        played.wrong.append(("gave up", f"the first render ended with {stage.codes[:1]}: {stage.notes[:2]}"))
     if schedule.script.lies and schedule.ends:
         played.wrong = [one for one in played.wrong if one[0] in {"double", "resent", "halted", "leak"}]
     played.accepts = len(stage.oracle.jobs)
@@ -178,16 +180,17 @@ class Steps(PlainSteps):
 
 async def render(stage: Stage, production: Production) -> None:
     """`rushes render` without its orchestrator."""
-    production.ledger.recover("proof")
+    await production.patiently(production.ledger.recover, "proof")
     stage.runs += 1
-    plan = stage.plan(production)
+    plan = await production.patiently(stage.plan, production)
     run_cap = stage.caps(plan.shots[0].quote.money)[0].limit
     one = "one" if stage.script.one_approval else ""
     approval = Approval("person" if stage.person else "auto", "the proof", (run_cap,), one)
-    run = begin(production, plan, approval, production.clock.now())
+    run = await production.patiently(begin, production, plan, approval, production.clock.now())
     outcomes = await make_shots(production, run, plan.shots, Steps())
     stage.notes += [f"{one.shot.request.shot}: {one.note}" for one in outcomes if one.note]
     code = worst(one.exit_code for one in outcomes)
+    stage.codes.append(code)
     if code is ExitCode.OK and not _all(stage, production, {IntentState.STORED}):
         stage.wrong.append(("exit", f"a run ends with {code} and {[one.state for one in outcomes]}"))
 

@@ -17,6 +17,7 @@ from specs.money import USD, Money
 from specs.request import ShotRequest
 from specs.storyboard import Storyboard
 from tasks.estimate import Plan, estimate, semantics_json, shot_key, worth
+from tasks.exits import ExitCode
 from tasks.hints import follow, note_hint
 from tasks.http import Wire
 from tasks.ledger import Cap, Ledger, Order
@@ -57,6 +58,7 @@ class Stage:
     wrong: list[tuple[str, str]] = field(default_factory=list)
     permits: Counter[str] = field(default_factory=Counter)
     runs: int = 0
+    codes: list[ExitCode] = field(default_factory=list)
     hears: bool = False
     person: bool = False
     cap: int = 0

@@ -59,6 +59,7 @@ class Script:
     the point at which the process sleeps past its lease, while another one recovers the ledger. `lies`: it
     names another shot's job, which nobody can tell while that one's own answer is lost; then only buying twice is judged.
     `one_approval`: every life acts under the same approval, and `cap` is what that allows; there is no other limit.
+    `patient`: the first render gets everything stored by itself, without a later one or a person.
     `also`: who is asked where the first provider refuses, at `rate` USD a credit. `at_once`: jobs that may run side by side.
     """
 
@@ -81,6 +82,7 @@ class Script:
     pause: str = ""
     lies: bool = False
     one_approval: bool = False
+    patient: bool = False
     also: tuple[str, ...] = ()
     rate: Decimal | None = None
     at_once: int | None = None
