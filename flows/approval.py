@@ -15,8 +15,9 @@ from tasks.errors import Refused
 from tasks.estimate import Plan, PlannedShot
 from tasks.gate import Approval, NeedsApproval, Wish, gate
 from tasks.ledger import Ledger
+from tasks.report import as_words
 
-__all__ = ["Decide", "Verdict", "ask_person", "judged", "plan_artifact"]
+__all__ = ["Decide", "Verdict", "ask_person", "form_of", "judged", "plan_artifact"]
 
 SHOWN = 12
 TURNS = 5
@@ -45,12 +46,12 @@ class Decide(RunInput):
     )
 
 
-def _form(plan: Plan, words: str) -> type[Decide]:
-    """The form with the digest filled in; `with_initial_data` would drop the field's title and bounds."""
+def form_of(plan: Plan, needed: NeedsApproval, stale: str = "") -> type[Decide]:
+    """The form with its question and the digest filled in; `with_initial_data` would drop the field's title and bounds."""
     field = Decide.model_fields["digest"]
     filled = Field(plan.digest, title=field.title, description=field.description, max_length=64)
     form: type[Decide] = create_model(Decide.__name__, digest=(str, filled), __base__=Decide)
-    form._description = words  # noqa: SLF001 - where Prefect keeps what stands above the form
+    form._description = _words(plan, needed, stale)  # noqa: SLF001 - where Prefect keeps what stands above the form
     return form
 
 
@@ -73,7 +74,7 @@ async def ask_person(plan: Plan, needed: NeedsApproval) -> Verdict:
     """
     stale = ""
     for turn in range(1, TURNS + 1):
-        form = _form(plan, _words(plan, needed, stale))
+        form = form_of(plan, needed, stale)
         await plan_artifact(plan)
         given = await asuspend_flow_run(wait_for_input=form, key=f"approval-{turn}")
         if given.decision == "reject":
@@ -117,16 +118,16 @@ def _lower(given: Decide, plan: Plan) -> Money | None:
 
 
 def _words(plan: Plan, needed: NeedsApproval, stale: str) -> str:
-    """What stands above the form."""
+    """What stands above the form, as Markdown; whatever others wrote is quoted in it, never part of it."""
     again = f"The approval of plan {stale} was refused: the board or its prices have changed. " if stale else ""
     shots = [shot for shot in plan.shots if shot.spends.micros]
     lines = [
-        f"{again}**{plan.title}** wants {needed.total}; {needed.why}.",
+        f"{again}“{as_words(plan.title)}” wants {needed.total}; {as_words(needed.why)}.",
         "",
-        *(f"- {_bought(shot)}" for shot in shots[:SHOWN]),
+        *(f"- {as_words(_bought(shot))}" for shot in shots[:SHOWN]),
         *([f"- and {len(shots) - SHOWN} more"] if len(shots) > SHOWN else []),
         *(f"- {cap.scope} cap: {cap.limit}" for cap in plan.caps),
-        *(f"- warning: {warning}" for warning in plan.warnings[:SHOWN]),
+        *(f"- warning: {as_words(warning)}" for warning in plan.warnings[:SHOWN]),
         "",
         "The whole plan is the run's table artifact.",
     ]
@@ -145,7 +146,7 @@ async def plan_artifact(plan: Plan) -> None:
     await acreate_table_artifact(
         [_row(shot) for shot in document["shots"]],
         key=f"rushes-{plan.board.lower().replace('_', '-')}-plan",
-        description=f"Plan of {plan.title}, digest {plan.digest[:16]}",
+        description=f"Plan of “{as_words(plan.title)}”, digest {plan.digest[:16]}",
     )
 
 

@@ -27,7 +27,7 @@ from prefect.runtime import flow_run
 from tasks.assemble.posters import jpeg, poster
 from tasks.errors import RushesError
 from tasks.production import Production, Watcher
-from tasks.report import Row, RunReport, summary_markdown
+from tasks.report import Row, RunReport, as_words, summary_markdown
 
 __all__ = ["named", "progress_bar", "show_run"]
 
@@ -134,7 +134,9 @@ async def show_run(production: Production, report: RunReport) -> None:
     """Summary, costs, and, where the store gives links to browsers, the reel, the contact sheet and a picture of each take."""
     key, folder = _key(report.board), f"{report.board}/runs/{report.run_id}"
     with _unless_away():
-        await acreate_markdown_artifact(summary_markdown(report), key=f"{key}-summary", description=report.title)
+        await acreate_markdown_artifact(
+            summary_markdown(report), key=f"{key}-summary", description=as_words(report.title)
+        )
         await acreate_table_artifact(_cost_table(report.rows), key=f"{key}-costs", description="Costs, a row a shot")
         reel = await asyncio.to_thread(production.store.link, f"{folder}/reel.mp4", seconds=LINK_LIFE)
         sheet = await asyncio.to_thread(production.store.link, f"{folder}/contact.jpg", seconds=LINK_LIFE)
@@ -151,7 +153,7 @@ async def _show_takes(production: Production, report: RunReport, folder: str) ->
         if link:
             key = f"{_key(report.board)}-take-{row.shot.lower().replace('_', '-')}"
             words = f"{row.shot} TK{row.take:02d}, {row.seconds} s" + (
-                f", suspect: {row.suspect}" if row.suspect else ""
+                f", suspect: {as_words(row.suspect)}" if row.suspect else ""
             )
             await acreate_image_artifact(link, key=key, description=words)
 

@@ -19,6 +19,7 @@ __all__ = [
     "Row",
     "RunReport",
     "Totals",
+    "as_words",
     "costs_csv",
     "costs_json",
     "costs_parquet",
@@ -198,7 +199,8 @@ def result_json(report: RunReport) -> dict[str, Any]:
     }
 
 
-def _plain(text: str) -> str:
+def as_words(text: str) -> str:
+    """Any text as one line of Markdown that shows it and does nothing: no picture, no link, no markup, no second line (S14)."""
     flat = _CONTROL.sub(" ", without_secrets(text)).replace("&", "&amp;").replace("<", "&lt;")
     return _MARKDOWN.sub(r"\\\1", flat)
 
@@ -210,9 +212,9 @@ def summary_markdown(report: RunReport) -> str:
     money = f"{sums['billed_usd']} USD billed of {sums['quoted_usd']} USD quoted"
     unsettled = f"{sums['reserved_usd']} USD reserved, {sums['in_doubt_usd']} USD in doubt"
     lines = [
-        f"## {_plain(report.title)}",
+        f"## {as_words(report.title)}",
         "",
-        f"Run {_plain(report.run_id)}: {len(report.rows)} shots, {counts}. {money}, {unsettled}.",
+        f"Run {as_words(report.run_id)}: {len(report.rows)} shots, {counts}. {money}, {unsettled}.",
         "",
         "| shot | take | provider | state | action | quoted | billed | note |",
         "|---|---:|---|---|---|---:|---:|---|",
@@ -220,6 +222,6 @@ def summary_markdown(report: RunReport) -> str:
     for row in report.rows:
         words = (row.shot, f"{row.take:02d}", row.provider, row.state.replace("_", " "), row.action)
         cells = (*words, str(row.quoted or ""), str(row.billed or ""), row.note)
-        lines.append("| " + " | ".join(map(_plain, cells)) + " |")
-    lines += ["", *(f"- {_plain(warning)}" for warning in report.notices)]
+        lines.append("| " + " | ".join(map(as_words, cells)) + " |")
+    lines += ["", *(f"- {as_words(warning)}" for warning in report.notices)]
     return "\n".join(lines).rstrip() + "\n"
