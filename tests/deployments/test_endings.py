@@ -69,6 +69,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slow]:
         settings = {
             "PREFECT_HOME": str(folder / "prefect"),
             "SHORTAPI_BASE_URL": sandbox.shortapi_url,
+            "RUSHES_AUTO_CAP": "40",
             "SHORTAPI_KEY": "sandbox",
             "SJINN_BASE_URL": sandbox.sjinn_url,
             "SJINN_API_KEY": "sandbox",

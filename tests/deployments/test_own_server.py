@@ -31,6 +31,7 @@ def test_F103_the_server_of_a_killed_serve_is_replaced_and_what_was_paid_is_coll
             {
                 "PREFECT_HOME": str(tmp_path / "prefect"),
                 "SHORTAPI_BASE_URL": sandbox.shortapi_url,
+                "RUSHES_AUTO_CAP": "40",
                 "SHORTAPI_KEY": "sandbox",
                 "RUSHES_ALLOW_PRIVATE_URLS": "1",
                 "RUSHES_POLL_SECONDS": "0.3",
