@@ -178,7 +178,7 @@ def keep_take(production: Production, intent: Intent) -> bool:
     copy = clip_cache(production, artifact.sha256)
     if not copy.exists():
         return False
-    production.store.put_once(copy, artifact.path, content_type="video/mp4")
+    production.store.put_once(copy, artifact.path, content_type="video/mp4", mend=True)
     write_receipt(production, intent)
     return True
 
@@ -191,7 +191,7 @@ def take_path(intent: Intent, suffix: str = ".mp4") -> str:
 async def _put_take(production: Production, intent: Intent, clip: Path, sha256: str) -> "TakePut":
     """Publish the take; where the name is taken by other bytes, beside it under its hash, with an alert (F67)."""
     path = take_path(intent)
-    put_once = partial(production.store.put_once, clip, content_type="video/mp4")
+    put_once = partial(production.store.put_once, clip, content_type="video/mp4", mend=True)
     try:
         return TakePut(path, (await asyncio.to_thread(put_once, path)).uri)
     except StorageConflict as error:

@@ -62,19 +62,29 @@ class Store:
         """The full URL for reports; a plain absolute path for a local folder."""
         return self._backend.uri(path and readable(path))
 
-    def put_once(self, source: Source, path: str, *, content_type: str | None = None) -> Put:
+    def put_once(self, source: Source, path: str, *, content_type: str | None = None, mend: bool = False) -> Put:
         """Publish `source` at a path that never changes again.
+
+        With `mend`, what an earlier put of these very bytes left unfinished there (their beginning, or that and zeros) is
+        put in full. Nothing else is ever written over.
 
         Raises:
             StorageConflict: other bytes stand there; they were left alone.
         """
         path, want = writable(path), _content(source)
 
+        def holds() -> bool:
+            if mend and self._unfinished(source, path, want):
+                self._backend.replace(source, path, content_type)
+                if self._content(path) != want:
+                    raise Transient(f"{self.uri(path)}: the storage cuts what it is given")
+            return self._holds(path, want)
+
         def attempt() -> Put:
-            if self._holds(path, want):
+            if holds():
                 return Put(self.uri(path), want.sha256, want.size, existed=True)
             created = self._created(source, path, content_type)
-            if not self._holds(path, want):
+            if not holds():
                 raise Transient(f"{self.uri(path)}: written, but not there when read back")
             return Put(self.uri(path), want.sha256, want.size, existed=not created)
 
@@ -175,6 +185,24 @@ class Store:
             return False
         if size != want.size or self._content(path) != want:
             raise StorageConflict(f"{self.uri(path)} already holds other bytes; they were left alone")
+        return True
+
+    def _unfinished(self, source: Source, path: str, want: Content) -> bool:
+        """Whether the path holds the beginning of `source` and nothing else, but for zeros that a crash leaves behind it."""
+        size = self._backend.size(path)
+        if size is None or size > want.size or (size == want.size and self._content(path) == want):
+            return False
+        zeros = False
+        with self._backend.open(path) as there, opened(source) as ours:
+            for piece in chunks(there):
+                mine = ours.read(len(piece))
+                if not zeros and piece == mine:
+                    continue
+                pairs = enumerate(zip(piece, mine, strict=False))
+                same = 0 if zeros else next((at for at, (one, other) in pairs if one != other), len(mine))
+                if any(piece[same:]):
+                    return False
+                zeros = True
         return True
 
     def _created(self, source: Source, path: str, content_type: str | None) -> bool:

@@ -131,6 +131,8 @@ def _no_strays(stage: Stage, intents: Sequence[Intent], events: Sequence[Event])
     for name in stage.foreign:
         if (stage.files / name).read_bytes() != b"somebody else's bytes":
             yield "stray", f"{name} was overwritten"
+    if stage.script.store == ("cut",):
+        yield from (("stray", f"{one} stands beside the take that was cut") for one in sorted(beside) if one)
     for path in stage.files.rglob("*.mp4"):
         name = path.relative_to(stage.files).as_posix()
         if name not in known and not any(intent.state is S.SUCCEEDED for intent in intents):

@@ -224,6 +224,13 @@ MUTANTS: tuple[Mutant, ...] = (
         ("ledger-away-at-each-step",),
     ),
     Mutant(
+        "a cut take is put in full",
+        "tasks/store.py",
+        'production.store.put_once, clip, content_type="video/mp4", mend=True)',
+        'production.store.put_once, clip, content_type="video/mp4", mend=False)',
+        ("store-cuts-the-take",),
+    ),
+    Mutant(
         "what was reserved and not told is taken back",
         "tasks/submit.py",
         "            if withdrawn is not None:\n                return withdrawn\n",

@@ -98,6 +98,7 @@ def _files() -> Iterator[Script]:
 def _disks() -> Iterator[Script]:
     for kind in ("fail", "fail-after", "written-twice", "half", "denied", "foreign"):
         yield Script(f"store-{kind}", store=(kind,))
+    yield Script("store-cuts-the-take", store=("cut",))
     yield Script("store-down", store=("fail",) * 6)
     yield Script("receipt-fails", receipt=("fail",) * 5)
     yield Script("locked-at-reserve", ledger=("K2:",), patient=True)

@@ -43,6 +43,26 @@ def test_F67_other_bytes_at_the_path_are_never_overwritten(store: Store) -> None
     assert store.read("a/SH010_TK01.mp4", limit=100) == b"take one"
 
 
+@pytest.mark.parametrize("left", [CLIP[:9000], CLIP[:1], b"", CLIP[:9000] + bytes(len(CLIP) - 9000), bytes(len(CLIP))])
+def test_F109_what_a_put_of_the_same_bytes_left_unfinished_is_put_in_full(store: Store, left: bytes) -> None:
+    """The beginning of our own bytes, or that and the zeros of a crash, needs no person."""
+    store.put(left, "a/SH010_TK01.mp4")
+    assert store.put_once(CLIP, "a/SH010_TK01.mp4", mend=True).size == len(CLIP)
+    assert store.read("a/SH010_TK01.mp4", limit=1 << 20) == CLIP
+
+
+@pytest.mark.parametrize("other", [CLIP[:9000] + b"x", CLIP + b"x", CLIP + b"\0", b"x", CLIP[:-1] + b"x"])
+def test_F109_F67_other_bytes_are_never_taken_for_our_own(store: Store, other: bytes) -> None:
+    """Whatever they begin with; and without being asked nothing is mended."""
+    store.put(other, "a/SH010_TK01.mp4")
+    with pytest.raises(StorageConflict):
+        store.put_once(CLIP, "a/SH010_TK01.mp4", mend=True)
+    store.put(CLIP[:10], "a/SH020_TK01.mp4")
+    with pytest.raises(StorageConflict):
+        store.put_once(CLIP, "a/SH020_TK01.mp4")
+    assert store.read("a/SH010_TK01.mp4", limit=1 << 20) == other
+
+
 def test_put_replaces(store: Store) -> None:
     """`put` leaves the newest bytes, and says whether something was there."""
     assert not store.put(b"run 1", "LIFTOFF/latest.json").existed

@@ -195,6 +195,15 @@ def test_F66_a_request_lost_before_the_server_is_sent_again(shaky: Store, store:
     assert store.read(PATH, limit=1 << 20) == CLIP
 
 
+def test_F109_an_object_that_was_cut_is_put_in_full(store: Store) -> None:
+    """A server that kept the beginning of our bytes alone: the next try mends it, and leaves other bytes alone."""
+    store.put(CLIP[:100], PATH)
+    assert store.put_once(CLIP, PATH, mend=True).size == len(CLIP)
+    assert store.read(PATH, limit=1 << 20) == CLIP
+    with pytest.raises(StorageConflict):
+        store.put_once(CLIP + b"another take", PATH, content_type="video/mp4")
+
+
 def test_F66_a_409_is_tried_again(shaky: Store, store: Store, proxy: S3Proxy) -> None:
     """Two conditional creates met: AWS says to try again."""
     proxy.faults = [Fault("PUT", 409, "ConditionalRequestConflict")]
