@@ -12,7 +12,10 @@ from flows.collect import exit_code
 from flows.plan import plan_json
 from tasks.deliver import deliver
 from tasks.errors import SetupProblem, Transient
+from tasks.estimate import Action
+from tasks.exits import ExitCode
 from tasks.ledger import IntentState
+from tasks.outcome import Outcome, report_of
 from tasks.production import Production
 from tasks.storage import Store
 from tasks.storage.backend import Source
@@ -171,3 +174,18 @@ async def test_F105_a_receipt_that_the_store_refused_is_written_by_the_next_rend
     assert (report.exit_code, report.rows[0].state) == (0, "stored")
     assert "503" in report.rows[0].note
     assert ([row.action for row in after.rows], receipt.exists()) == (["reuse", "reuse"], True)
+
+
+async def test_F105_a_report_is_made_from_the_ledger_whatever_a_step_returned(tmp_path: Path) -> None:
+    """A step that lost its result on the way back: the row has the intent, the job and the money all the same."""
+    with spoiled(tmp_path, _refuses_takes, "shortapi") as (here, board):
+        first = await here.render(board)
+        async with here.open() as production:
+            plan = await _plan(production, board)
+            shots = [
+                replace(one, decision=replace(one.decision, action=Action.CREATE, intent=None)) for one in plan.shots
+            ]
+            lost = [Outcome(one, "failed", None, "no result", ExitCode.SOME_FAILED) for one in shots]
+            report = report_of(production, plan, lost, run_id=first.run_id, started_at=first.started_at)
+    assert (report.exit_code, [row.state for row in report.rows]) == (6, ["held", "held"])
+    assert [row.intent_id for row in report.rows] == [row.intent_id for row in first.rows]
