@@ -196,6 +196,13 @@ MUTANTS: tuple[Mutant, ...] = (
         ("ok",),
     ),
     Mutant(
+        "what is decided about a shot ends no question after its job",
+        "tasks/ledger/asking.py",
+        "                _in(CLOSED),\n",
+        "                _in((S.SUBMITTED,)),\n",
+        ("failed-for-a-day",),
+    ),
+    Mutant(
         "failures are settled in the end",
         "tasks/ledger/steps.py",
         "    for record in old:\n",

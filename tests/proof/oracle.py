@@ -33,6 +33,8 @@ from tests.proof.wires import (
 __all__ = ["Oracle"]
 
 JOB_SECONDS = 70.0
+LATE = 80_000.0
+"""Seconds for which a job that is late is called failed, before its clip is there all the same."""
 ODD_TEXTS = {"contradiction": "generation could not be started", "odd-bill": "balance 12.50 left"}
 USD_PER_SECOND = Decimal("0.143")
 CREDITS_PER_SECOND = Decimal(200)
@@ -277,7 +279,7 @@ class Oracle(httpx.AsyncBaseTransport):
     def _state(self, job: Job, kind: str) -> str:
         if job.outcome == "stuck" or self.time.ticks < job.accepted_at + JOB_SECONDS or kind == "backwards":
             return "running"
-        if kind == "failed-first":
+        if kind == "failed-first" or (job.outcome == "late" and self.time.ticks < job.accepted_at + LATE):
             return "failed"
         return "failed" if job.outcome.startswith(("failed", "moderated")) else "done"
 

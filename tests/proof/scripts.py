@@ -73,6 +73,7 @@ def _polls() -> Iterator[Script]:
         yield Script(kind, query=("ok", kind, kind))
     yield Script("never-found", query=("404",) * 5)
     yield Script("failed-first", query=("ok", "failed-first"))
+    yield Script("failed-for-a-day", job=("late",))
 
 
 def _ends() -> Iterator[Script]:
