@@ -354,7 +354,7 @@ def calm_prefect(home: Path) -> None:
     _only_our_prefect()
     own = prefect_credentials(home)
     if not prefect_used():
-        login = os.environ.get("PREFECT_API_AUTH_STRING") or _new_login()
+        login = _given_login() or _new_login()
         own = {"PREFECT_API_AUTH_STRING": login, "PREFECT_SERVER_API_AUTH_STRING": login, **_NO_PAGES}
     for name, value in {
         **own,
@@ -457,8 +457,7 @@ def prefect_login(home: Path) -> tuple[str, bool]:
 
     It lies in `home`, for its owner's eyes alone, unless the environment sets one.
     """
-    given = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or os.environ.get("PREFECT_API_AUTH_STRING")
-    if given:
+    if given := _given_login():
         return given, False
     path = home / LOGIN_FILE
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -471,6 +470,10 @@ def prefect_login(home: Path) -> tuple[str, bool]:
 
 
 LOGIN_FILE = "prefect-login"
+
+
+def _given_login() -> str | None:
+    return os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or os.environ.get("PREFECT_API_AUTH_STRING") or None
 
 
 def _new_login() -> str:

@@ -1,6 +1,7 @@
 """Where a setting comes from decides what it may do: a key goes where its own source says, and a stranger's file says little."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from deployments.sandbox import Sandbox
 from specs.money import Money
 from tasks.errors import SetupProblem
 from tasks.production import Production
-from tasks.settings import Settings, prefect_login
+from tasks.settings import Settings, calm_prefect, prefect_login, serving_prefect
 from tests.fixtures.command import ROOT, Installation
 from tests.fixtures.till import paid_board
 
@@ -166,3 +167,43 @@ def test_F97_the_login_of_our_own_prefect_is_made_once_and_is_for_its_owner(tmp_
     kept.write_text("")
     with pytest.raises(SetupProblem, match="holds no login"):
         prefect_login(home)
+
+
+def test_F97_the_temporary_server_of_a_render_by_hand_has_a_login_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Server and client share it, no page reads an answer; a server that the environment names gets nothing of the kind."""
+    monkeypatch.setattr(os, "environ", dict(os.environ) | {"PREFECT_HOME": str(tmp_path / "prefect")})
+    calm_prefect(tmp_path)
+    assert len(os.environ["PREFECT_SERVER_API_AUTH_STRING"]) > 40
+    assert os.environ["PREFECT_API_AUTH_STRING"] == os.environ["PREFECT_SERVER_API_AUTH_STRING"]
+    assert "*" not in os.environ["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"]
+    kept, _ = prefect_login(tmp_path / "other")
+    for name in ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"):
+        del os.environ[name]
+    login, _ = prefect_login(tmp_path)
+    assert kept != login
+    for url, sent in (("http://127.0.0.1:4200/api", login), ("https://prefect.example/api", None)):
+        os.environ["PREFECT_API_URL"] = url
+        calm_prefect(tmp_path)
+        assert os.environ.pop("PREFECT_API_AUTH_STRING", None) == sent
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (".env", "prefect_api_url=https://evil.example/api\n"),
+        ("prefect.toml", '[api]\nurl = "https://evil.example/api"\n'),
+        ("pyproject.toml", '[tool.prefect.api]\nurl = "https://evil.example/api"\n'),
+    ],
+)
+def test_F98_no_file_of_the_folder_says_where_prefect_is(
+    downloaded: Path, tmp_path: Path, file: str, text: str
+) -> None:
+    """Prefect reads these by itself: runs, plans and the login would go to a stranger."""
+    (downloaded / file).write_text(text)
+    with pytest.raises(SetupProblem, match="in this folder would tell Prefect") as refused:
+        calm_prefect(tmp_path)
+    assert refused.value.message.startswith(file)
+    with pytest.raises(SetupProblem, match="in this folder would tell Prefect"):
+        serving_prefect("http://127.0.0.1:4200/api")
