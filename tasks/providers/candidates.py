@@ -38,10 +38,11 @@ def candidates(body: bytes) -> tuple[str, ...]:
 
 
 def named_ids(objects: Sequence[Pairs]) -> tuple[str, ...]:
-    """Ids that a reply gives for a job, not for its own logs: by key at any depth, or a UUID in any other text."""
+    """Ids that a reply gives for a job, not for its own logs: by key at any depth, or a UUID in a text that is no address."""
     found = [one for pairs in _by_rank(objects, (*_SURE, *_LIKELY)) for one in pairs]
     others = (text for pairs in objects for key, value in pairs if not _of_others(key) for text in texts_of(value))
-    return tuple(dict.fromkeys([*found, *(one for text in others for one in _UUID.findall(text))]))[:MOST]
+    loose = (one for text in others if "://" not in text for one in _UUID.findall(text))
+    return tuple(dict.fromkeys([*found, *loose]))[:MOST]
 
 
 def ids_of(pairs: Pairs) -> set[str]:

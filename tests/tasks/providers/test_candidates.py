@@ -1,10 +1,12 @@
 """Job ids in odd replies (F17)."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.providers.candidates import MOST, candidates, is_job_id
+from tasks.providers.candidates import MOST, candidates, is_job_id, named_ids, objects_of
 
 UUID = "550e8400-e29b-41d4-a716-446655440000"
 
@@ -34,6 +36,13 @@ UUID = "550e8400-e29b-41d4-a716-446655440000"
 def test_F17_candidates_are_found_best_first(body: bytes, found: tuple[str, ...]) -> None:
     """By key at any depth, in broken JSON too, at last any UUID."""
     assert candidates(body) == found
+
+
+def test_F48_an_id_inside_an_address_names_no_job() -> None:
+    """A link to a file or a picture has an id of its own; a text that is none may name a job."""
+    link = {"url": f"https://files.example/{UUID}.mp4"}
+    assert named_ids(objects_of(json.dumps({"id": "J-1", "result": link}).encode())) == ("J-1",)
+    assert named_ids(objects_of(json.dumps({"info": f"see {UUID}", "request_id": UUID[::-1]}).encode())) == (UUID,)
 
 
 def test_candidates_are_few() -> None:
