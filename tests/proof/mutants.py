@@ -73,6 +73,13 @@ MUTANTS: tuple[Mutant, ...] = (
         ("asleep-at-K5",),
     ),
     Mutant(
+        "the slip before the request",
+        "tasks/submit.py",
+        "    if production.providers[intent.provider].caps.paid:\n",
+        "    if not intent.intent_id:\n",
+        ("ok",),
+    ),
+    Mutant(
         "a job id is a fact in every state",
         "tasks/ledger/acceptance.py",
         "    if record.job_id == job_id:\n",

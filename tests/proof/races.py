@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -51,15 +51,18 @@ class Track:
     url: str
     root: Path
     rounds: int
+    homes: int = 1
 
     @property
     def accepts(self) -> Path:
         """Shared by all processes through O_APPEND."""
         return self.root / "accepts"
 
-    def ledger(self) -> Ledger:
-        """Open the shared ledger."""
-        return Ledger.open(self.url, home=self.root / "home", clock=SystemClock(), rng=SystemRng(), durable=False)
+    def ledger(self, number: int = 0) -> Ledger:
+        """Open the ledger of a process: one that all share, or one of each home."""
+        home = self.root / f"home-{number % self.homes}"
+        url = self.url or f"sqlite:///{home / 'ledger.db'}"
+        return Ledger.open(url, home=home, clock=SystemClock(), rng=SystemRng(), durable=False)
 
 
 class Brisk(SystemClock):
@@ -86,24 +89,28 @@ class Turnstile(httpx.AsyncBaseTransport):
         return httpx.Response(200, stream=httpx.ByteStream(body.encode()))
 
 
-def race(url: str, rounds: int) -> Raced:
-    """`rounds` of both races on an empty ledger at `url` ("" for SQLite)."""
+def race(url: str, rounds: int, *, homes: int = 1) -> Raced:
+    """`rounds` of both races on an empty ledger at `url` ("" for SQLite), or on a ledger in each of `homes`."""
     root = Path(tempfile.mkdtemp(prefix="rushes-race-"))
-    track = Track(url or f"sqlite:///{root / 'home' / 'ledger.db'}", root, rounds)
+    track = Track(url, root, rounds, homes)
+    ledgers = [track.ledger(number) for number in range(homes)]
     try:
-        ledger = track.ledger()
         for number in range(rounds):
             for kind, fits in (("one", 1), ("cap", FIT)):
                 run = f"{kind}-{number}"
                 cap = (Cap("run", "", Money(PRICE.micros * fits)),)
-                ledger.begin_run(run, board=run, spec_sha256="", digest=run, caps=cap, approved_by="auto", approval="")
+                for ledger in ledgers:
+                    ledger.begin_run(
+                        run, board=run, spec_sha256="", digest=run, caps=cap, approved_by="auto", approval=""
+                    )
         raced = Raced(rounds)
         codes = _run_all(track)
         if any(codes):
             raced.wrong.append(("stuck", f"processes ended with {codes}"))
-        raced.wrong += _judge(track, ledger)
-        ledger.close()
+        raced.wrong += _judge(track, ledgers)
     finally:
+        for ledger in ledgers:
+            ledger.close()
         shutil.rmtree(root, ignore_errors=True)
     return raced
 
@@ -125,7 +132,7 @@ def _run_all(track: Track) -> list[int | None]:
 
 def _racer(track: Track, number: int, barrier: Barrier) -> None:
     """One process: at each signal it tries to buy the one shot, then its share of the twenty."""
-    clock, ledger = Brisk(), track.ledger()
+    clock, ledger = Brisk(), track.ledger(number)
     wire = Wire(clock=clock, mounts={"https://": Turnstile(track.accepts)})
     wire._trust = _TRUST
     settings: Settings = _SETTINGS.model_copy(update={"home": track.root / "home", "callback_url": None})
@@ -150,15 +157,17 @@ async def _buy(stage: Stage, production: Production, run: str, shots: list[int])
             await submit_shot(production, replace(submission, order=order))
 
 
-def _judge(track: Track, ledger: Ledger) -> Iterator[tuple[str, str]]:
+def _judge(track: Track, ledgers: Sequence[Ledger]) -> Iterator[tuple[str, str]]:
+    """One purchase a shot, whoever made it; the cap of each ledger is its own."""
     accepted = Counter(track.accepts.read_text().split())
     yield from (("double", f"{shot} was accepted {times} times") for shot, times in accepted.items() if times > 1)
     for number in range(track.rounds):
         for kind, fits in (("one", 1), ("cap", FIT)):
             bought = sum(shot.startswith(f"{kind}-{number}/") for shot in accepted)
-            if bought != fits:
+            most = fits if kind == "one" else fits * track.homes
+            if bought > most or (bought < most and track.homes == 1) or not bought:
                 yield "overspend" if bought > fits else "stuck", f"{kind}-{number}: {bought} bought, {fits} fit"
-    yield from (("books", problem) for problem in ledger.verify())
+    yield from (("books", problem) for ledger in ledgers for problem in ledger.verify())
 
 
 @contextlib.contextmanager

@@ -102,6 +102,11 @@ def _disks() -> Iterator[Script]:
     yield Script("store-cuts-the-take", store=("cut",))
     yield Script("store-down", store=("fail",) * 6)
     yield Script("receipt-fails", receipt=("fail",) * 5)
+    for kind in ("fail", "fail-after", "written-twice", "half"):
+        yield Script(f"slip-{kind}", slip=(kind,))
+    yield Script("slip-refused", slip=("fail",) * 4, shots=2, at_once=1)
+    yield Script("slip-denied", slip=("denied",))
+    yield Script("slip-rewrite-fails", rewrite=("fail",) * 9)
     yield Script("locked-at-reserve", ledger=("K2:",), patient=True)
     yield Script("locked-at-accepted", ledger=("K12:",), patient=True)
     yield Script("locked-at-accepted-commit", ledger=("K12:COMMIT",), patient=True)

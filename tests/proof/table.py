@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from tests.proof.explore import PROTOCOL, all_work, explore
 from tests.proof.grammar import judge
+from tests.proof.homes import put_back_many
 from tests.proof.kills import kill_many
 from tests.proof.machine import run_machines
 from tests.proof.model import DESIGN, MUTANTS, check
@@ -25,6 +26,7 @@ class Size:
     """How much of each part is run; `schedules` is the least that counts as a proof."""
 
     schedules: int = 10_000
+    homes: int = 150
     kills: int = 100
     rounds: int = 50
     examples: int = 200
@@ -35,7 +37,7 @@ class Size:
     @classmethod
     def night(cls, seed: int) -> "Size":
         """Everything."""
-        return cls(kills=500, rounds=1000, examples=20_000, steps=150, nightly=True, seed=seed)
+        return cls(homes=5000, kills=500, rounds=1000, examples=20_000, steps=150, nightly=True, seed=seed)
 
 
 @dataclass(slots=True)
@@ -156,6 +158,18 @@ def _state_machine(table: Table, size: Size) -> None:
     table.rows.append(("state machine", f"{done.examples:,} histories, {done.steps:,} steps"))
 
 
+def _put_back(table: Table, size: Size) -> None:
+    done = put_back_many(size.homes, seed=size.seed)
+    table.judge(done.wrong)
+    table.rows.append(("restored homes", f"{done.homes:,}, {done.adopted:,} orders adopted"))
+
+
+def _race_of_ledgers(table: Table, size: Size) -> None:
+    raced = race("", size.rounds // 5, homes=2)
+    table.judge(raced.wrong)
+    table.rows.append(("two ledgers on one store", f"{raced.rounds} rounds of {PROCESSES} processes"))
+
+
 def _race(table: Table, size: Size) -> None:
     raced = race("", size.rounds)
     table.judge(raced.wrong)
@@ -182,5 +196,5 @@ def _kill(table: Table, size: Size) -> None:
     table.rows.append(("real processes", f"{many}, {killed.accepts} accepts"))
 
 
-BUSY: tuple[Part, ...] = (_simulate, _check_model, _read_replies, _mutate, _state_machine)
-WAITING: tuple[Part, ...] = (_race, _race_on_postgresql, _kill)
+BUSY: tuple[Part, ...] = (_simulate, _put_back, _check_model, _read_replies, _mutate, _state_machine)
+WAITING: tuple[Part, ...] = (_race, _race_on_postgresql, _race_of_ledgers, _kill)

@@ -89,7 +89,9 @@ def test_each_broken_rule_is_caught(mutant: str) -> None:
     assert check(mutant).violation
 
 
-@pytest.mark.parametrize("name", ["cap check", "doubt is no refusal", "a job id is a fact in every state"])
+@pytest.mark.parametrize(
+    "name", ["cap check", "doubt is no refusal", "a job id is a fact in every state", "the slip before the request"]
+)
 def test_a_guard_taken_out_of_the_code_turns_the_simulator_red(name: str) -> None:
     """The other guards are taken out by `python -m tests.proof`."""
     [mutant] = [one for one in RULES if one.name == name]
@@ -112,6 +114,11 @@ def test_histories_in_any_order_keep_the_invariants() -> None:
 def test_F74_sixteen_processes_buy_one_shot_once_and_five_of_twenty_under_a_cap() -> None:
     """Two races on SQLite, judged by the provider's own list."""
     assert race("", 3).wrong == []
+
+
+def test_F95_sixteen_processes_of_two_ledgers_on_one_store_buy_each_shot_once() -> None:
+    """Each ledger knows only its own orders; the slips in the store tell the rest."""
+    assert race("", 2, homes=2).wrong == []
 
 
 @pytest.mark.postgres

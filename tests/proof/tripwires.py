@@ -21,6 +21,10 @@ def sent_wrongly(stage: "Stage", create: Create) -> Iterator[tuple[str, str]]:
     sending = f"shot = '{shot}' AND state = 'SUBMITTING' AND provider = '{create.provider}'"
     if not stage.rows("1 FROM intent", sending):
         yield "unreserved", f"{shot} was sent without a committed intent"
+    slips = [path.read_text() for path in stage.files.glob(f"*/shots/{shot}/*.order*.json")]
+    for (intent_id,) in stage.rows("intent_id FROM intent", sending):
+        if not any(intent_id in slip for slip in slips):
+            yield "unannounced", f"{shot} was sent before its slip was in the store"
     if any(one.shot == shot and one.final and one.provider != create.provider for one in earlier):
         yield "evaded", f"{shot} went to {create.provider} after a refusal of the shot itself"
     yield from (("halted", f"{shot} was sent {why}") for why in _halts(stage, create, earlier))
