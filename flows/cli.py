@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 from flows.interruption import term_like_ctrl_c
 from specs.errors import SpecError
 from specs.money import Money, MoneyError
-from tasks.errors import RushesError, foreseen
+from tasks.errors import RushesError, as_foreseen, foreseen
 from tasks.exits import ExitCode, worst
 from tasks.redaction import without_known
 
@@ -76,6 +76,7 @@ def _dispatch(words: Sequence[str]) -> int:
 
 def _told(error: Exception) -> tuple[ExitCode, str, str]:
     """Exit code, message and cure; what we did not foresee is a defect of ours, shown whole."""
+    error = as_foreseen(error)
     match error:
         case CycloptsError():
             return ExitCode.USAGE, str(error), "See `rushes --help`."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tasks.errors import RushesError
+from tasks.errors import RushesError, as_foreseen
 from tasks.exits import ExitCode, worst
 from tasks.gate import CONFIRM
 from tasks.hints import follow, unconfirmed
@@ -143,6 +143,7 @@ def _is_due(production: Production, intent: Intent) -> bool:
 
 async def _stopped(production: Production, intent: Intent, error: Exception) -> Collected:
     """The purchase as the ledger has it, with the error's words; a clip that could not be stored is held under them."""
+    error = as_foreseen(error)
     words, defect = words_of(error, f"intent {intent.intent_id}"), not isinstance(error, RushesError)
     now = intent
     with contextlib.suppress(LedgerUnavailable):

@@ -9,6 +9,8 @@ from typing import Any
 
 from flows.prefect_reach import unguarded
 from tasks.adoption import adopt_slips, named, news
+from tasks.disk import free_bytes
+from tasks.download import RESERVE
 from tasks.errors import Refused, RushesError, SetupProblem, Transient
 from tasks.gate import CONFIRM
 from tasks.ledger import Ledger
@@ -105,7 +107,7 @@ async def examine() -> list[Finding]:
         return [Finding("settings", "", str(error), error.hint)]
     ledger = _ledger(settings)
     store = await asyncio.to_thread(_store, settings)
-    found = [Finding("home", str(settings.home)), ledger, store, _unapproved(settings), _callback(settings)]
+    found = [_home(settings), ledger, store, _unapproved(settings), _callback(settings)]
     if not ledger.problem and not store.problem:
         async with Production.open(settings) as production:
             found += [
@@ -137,6 +139,14 @@ def _ledger(settings: Settings) -> Finding:
             "ledger", "", "; ".join(problems), "Keep a copy of it and report this: buying stops until it is understood."
         )
     return Finding("ledger", f"adds up, {open_doubts} in doubt")
+
+
+def _home(settings: Settings) -> Finding:
+    free = free_bytes(settings.home)
+    if free < RESERVE:
+        needs = f"{free / 1e6:,.0f} MB free at {settings.home}, where downloads keep {RESERVE / 1e6:,.0f} MB"
+        return Finding("home", "", needs, "Make room there: no clip is fetched before.")
+    return Finding("home", f"{settings.home}, {free / 1e6:,.0f} MB free")
 
 
 def _store(settings: Settings) -> Finding:

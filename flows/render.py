@@ -24,9 +24,9 @@ from flows.spreading import spread
 from specs.errors import SpecError
 from specs.money import Money
 from tasks.deliver import deliver
-from tasks.errors import RushesError, foreseen
+from tasks.errors import RushesError, SetupProblem, as_foreseen, foreseen
 from tasks.estimate import Plan
-from tasks.exits import ExitCode
+from tasks.exits import ExitCode, worst
 from tasks.gate import ASKED, Approval, NeedsApproval, Wish, gate, warned
 from tasks.production import Production, Watcher
 from tasks.report import RunReport, result_json
@@ -147,6 +147,21 @@ def ended(exit_code: int, shots: int, document: Mapping[str, Any] | None = None)
             return Failed(data=document, message=f"exit code {int(code)}: see the notes of the shots")
 
 
+def undelivered(report: RunReport, error: Exception) -> Exception:
+    """What kept the run's files from being delivered, with what is owed: nobody may have to read that in a file."""
+    if not isinstance(error, SetupProblem):
+        return error
+    owed = [
+        f"{row.shot} TK{row.take:02d} {row.state.replace('_', ' ')}: intent {row.intent_id}, job {row.job_id or 'unknown'}, "
+        f"{row.billed or row.quoted}"
+        for row in report.rows
+        if row.intent_id and row.state in {"held", "in_doubt", "stalled"}
+    ]
+    said = SetupProblem("\n  ".join([f"run {report.run_id}: {error}", *owed]), error.hint)
+    said.exit_code = int(worst([ExitCode(report.exit_code), ExitCode.SET_UP]))
+    return said
+
+
 async def render_plan(
     production: Production, plan: Plan, approval: Approval, ask: Ask, loaded: LoadedBoard
 ) -> RunReport:
@@ -158,7 +173,10 @@ async def render_plan(
         else:
             report = await shoot(shown, plan, approval, steps.PrefectSteps())
     production.watcher.report()
-    await asyncio.to_thread(deliver, production, plan, report, plan_json(plan))
+    try:
+        await asyncio.to_thread(deliver, production, plan, report, plan_json(plan))
+    except (OSError, SetupProblem) as error:
+        raise undelivered(report, as_foreseen(error)) from error
     await show_run(production, report)
     await named(f"{report.board} {report.run_id}")
     return report

@@ -7,12 +7,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-__all__ = ["FULL", "ROOM", "SHUT", "free_bytes", "is_full", "trouble"]
+__all__ = ["FULL", "ROOM", "device", "free_bytes", "is_full", "trouble"]
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Nothing more fits: the disk, the user's share of it, or the size that a process may give a file."""
-SHUT = FULL | {errno.EROFS, errno.EACCES, errno.EPERM}
-"""A file there cannot be written, and nothing is wrong with what it holds."""
 ROOM = "Make room there, then run this again: what is paid is kept, `rushes collect` fetches the rest."
 _TRIAL = 64 << 10
 
@@ -22,12 +20,21 @@ def is_full(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in FULL
 
 
-def free_bytes(path: Path) -> int:
-    """Bytes that we may still write where `path` is, or will be."""
-    place = path.absolute()
+def _standing(path: Path) -> Path:
+    place = path.expanduser().absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
-    return shutil.disk_usage(place).free
+    return place
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that we may still write where `path` is, or will be."""
+    return shutil.disk_usage(_standing(path)).free
+
+
+def device(path: Path) -> int:
+    """Which file system `path` is on, or will be."""
+    return _standing(path).stat().st_dev
 
 
 def trouble(path: Path) -> OSError | None:

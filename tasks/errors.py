@@ -11,6 +11,8 @@ RushesError
 `-- OutcomeUnknown           the request left and no usable answer came: reconcile, never resend (exit 6)
 """
 
+from tasks.disk import ROOM, is_full
+
 __all__ = [
     "NoSuchSpec",
     "OutcomeUnknown",
@@ -22,6 +24,7 @@ __all__ = [
     "StorageConflict",
     "Terminal",
     "Transient",
+    "as_foreseen",
     "foreseen",
 ]
 
@@ -101,3 +104,11 @@ def foreseen(failed: ExceptionGroup[Exception]) -> Exception:
             return first
         known = first
     return failed
+
+
+def as_foreseen(error: Exception) -> Exception:
+    """A full disk, whoever ran into it, as a problem of the installation that names the place; all else as it is."""
+    if isinstance(error, OSError) and is_full(error):
+        place = error.filename or "a folder that Rushes writes to (RUSHES_HOME, the store, or the temporary folder)"
+        return SetupProblem(f"disk full: {place} cannot be written ({error.strerror})", ROOM)
+    return error

@@ -7,12 +7,15 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from specs.money import USD, Money
+from tasks.disk import device, free_bytes
+from tasks.download import RESERVE
 from tasks.errors import Refused
 from tasks.estimate import Action, Plan, bound, digest_of
 from tasks.ledger import Approval, Cap, Ledger
 from tasks.settings import Settings
+from tasks.storage.store import local_path
 
-__all__ = ["ASKED", "CONFIRM", "Approval", "NeedsApproval", "Wish", "beyond", "gate", "warned"]
+__all__ = ["ASKED", "CONFIRM", "Approval", "NeedsApproval", "Wish", "beyond", "gate", "shortages", "warned"]
 
 ASKED = "approval-asked"
 """The fact that a run of a deployment suspended to ask a person; told of its `attempt_of`."""
@@ -165,13 +168,37 @@ CONFIRM = (
 """What a person does about a cap that bills have passed."""
 
 
+CLIP_BYTES = {"std": 2_000_000, "pro": 3_000_000}
+"""Bytes that a second of a clip may take: twice what YouTube recommends for uploads with 60 frames a second, 7.5 Mbit/s at
+720p and 12 at 1080p (support.google.com/youtube/answer/1722171)."""
+COPIES = 2  # of every second, in the home (the clip that is kept, the reel in the making) and in the store (take, reel)
+
+
+def shortages(plan: Plan, settings: Settings) -> list[str]:
+    """Where what the plan still fetches will not fit, with the figures. A store elsewhere cannot be asked for its room."""
+    coming = [shot for shot in plan.shots if shot.decision.action in {Action.CREATE, Action.RESUME} and shot.caps.paid]
+    if not coming:
+        return []
+    size = sum(shot.request.duration * CLIP_BYTES.get(shot.request.mode, max(CLIP_BYTES.values())) for shot in coming)
+    needs = {settings.home: COPIES * size + RESERVE}
+    if (store := local_path(settings.store)) is not None:
+        near = device(store) == device(settings.home)
+        needs[settings.home if near else store] = COPIES * size + (needs[settings.home] if near else RESERVE)
+    return [
+        f"{place} has {free_bytes(place) / 1e6:,.0f} MB free, and {len(coming)} clips need up to {need / 1e6:,.0f} MB there"
+        for place, need in needs.items()
+        if free_bytes(place) < need
+    ]
+
+
 def warned(plan: Plan, ledger: Ledger, settings: Settings) -> Plan:
     """The plan with what a render of it would be refused for, or go on in spite of, before its other warnings."""
     return replace(plan, warnings=(*_money_warnings(plan, ledger, settings), *plan.warnings))
 
 
 def _money_warnings(plan: Plan, ledger: Ledger, settings: Settings) -> tuple[str, ...]:
-    warnings = [f"{passed}; {CONFIRM}" for passed in ledger.passed_caps(plan.caps)]
+    warnings = [f"{short}: a render would be refused" for short in shortages(plan, settings)]
+    warnings += [f"{passed}; {CONFIRM}" for passed in ledger.passed_caps(plan.caps)]
     if plan.free:
         return tuple(warnings)
     warnings += _breaker_warnings(plan, ledger, settings)

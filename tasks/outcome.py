@@ -3,15 +3,16 @@
 import datetime as dt
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.errors import RushesError
+from tasks.errors import RushesError, as_foreseen
 from tasks.estimate import Action, Plan, PlannedShot
 from tasks.exits import ExitCode, worst
 from tasks.failover import refusal_kind
 from tasks.gate import CONFIRM
-from tasks.ledger import LIVE, Intent, IntentState, LedgerUnavailable
+from tasks.ledger import LIVE, Intent, IntentState, LedgerFull, LedgerUnavailable
 from tasks.production import Production
 from tasks.providers.interface import Kind
 from tasks.redaction import redact
@@ -81,12 +82,16 @@ async def stopped(production: Production, shot: PlannedShot, run_id: str, error:
 
     An error that nobody foresaw is a defect of ours, whose traceback goes to the log.
     """
+    error = as_foreseen(error)
     words, defect = words_of(error, f"{shot.request.shot} of {run_id}"), not isinstance(error, RushesError)
     code = ExitCode.DEFECT if defect else ExitCode(getattr(error, "exit_code", ExitCode.DEFECT))
     try:
         intent = await production.patiently(_purchase, production, shot, run_id)
         if intent is not None and intent.state is IntentState.SUCCEEDED:
-            intent = await production.patiently(production.ledger.held, intent.intent_id, words)
+            with suppress(
+                LedgerFull
+            ):  # it is paid and not stored all the same; `collect` records it once there is room
+                intent = await production.patiently(production.ledger.held, intent.intent_id, words)
     except LedgerUnavailable as closed:
         note = f"{words}; what is owed for it is not known while the ledger cannot be read ({closed})"
         return Outcome(shot, "in_doubt", shot.decision.intent, note, worst([code, ExitCode.MONEY_NEEDS_A_PERSON]))

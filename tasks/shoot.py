@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from tasks.errors import Refused, RushesError, SetupProblem
 from tasks.estimate import Action, Plan, PlannedShot, semantics_json
+from tasks.gate import shortages
 from tasks.ledger import Cap, Order
 from tasks.production import Production
 from tasks.providers.interface import Media
@@ -136,6 +137,11 @@ def check_setup(production: Production, plan: Plan) -> None:
             continue
         for address in shot.checked.stills:
             check_servable(address, shot.provider, production.store, production.settings.publish)
+    buys = any(shot.decision.action is Action.CREATE and shot.caps.paid for shot in plan.shots)
+    if buys and (short := shortages(plan, production.settings)):
+        raise SetupProblem(
+            "; ".join(short), "Make room, or set RUSHES_HOME and RUSHES_STORE to a larger disk. Nothing was bought."
+        )
     if any(shot.decision.action is Action.CREATE for shot in plan.shots) and (problems := production.store.probe()):
         raise SetupProblem(
             f"the store cannot be used: {'; '.join(problems)}", "Nothing was bought; `rushes doctor` tells more."
