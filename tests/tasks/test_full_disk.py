@@ -1,14 +1,21 @@
 """A disk that is full: said before anything is bought, never called damage, and nothing is lost by it (F101)."""
 
+import asyncio
 import os
 import resource
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from flows.plan import Ask, make_plan
+from flows.render import undelivered
+from flows.shooting import PlainSteps, shoot
 from tasks.disk import trouble
+from tasks.errors import as_foreseen
+from tasks.gate import Approval, Wish, gate
 from tasks.ledger import IntentState, Ledger, LedgerFull, LedgerUnavailable, Reserved
 from tests.fixtures.till import till
 from tests.tasks.ledger.desk import Desk, order, reserved
@@ -41,6 +48,11 @@ def _filled(place: Path) -> Path:
             except OSError:
                 continue
     return filler
+
+
+def _enlarged(place: Path) -> None:
+    """Room for the reserve that downloads keep."""
+    subprocess.run(["mount", "-o", "remount,size=600m", str(place)], check=True)
 
 
 def _reserve_many(ledger: Ledger) -> None:
@@ -115,3 +127,36 @@ def test_F101_nothing_is_bought_that_has_no_room(small_disk: Path, tmp_path: Pat
         assert "MB free" in refused.err
         assert "Nothing was bought" in refused.err
         assert house.truth.creates == ()
+
+
+async def test_F101_a_disk_that_fills_in_the_middle_ends_with_what_is_owed_and_collect_brings_it(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Full as the answer comes: exit 6, the shot named with its money; once there is room nothing is bought anew."""
+    monkeypatch.setenv("RUSHES_HOME", str(small_disk / "home"))
+    with till(tmp_path) as house:
+        filler: list[Path] = []
+
+        def fill(point: str) -> None:
+            if point == "K12" and not filler:
+                filler.append(_filled(small_disk))
+
+        async with replace(house.open(), hooks=fill) as production:
+            plan = await make_plan(production, Ask(str(house.board())))
+            approval = gate(plan, production.ledger, Wish(yes=True))
+            assert isinstance(approval, Approval)
+            report = await shoot(production, plan, approval, PlainSteps())
+        (row,) = report.rows
+        assert filler
+        assert report.exit_code == 6
+        assert row.intent_id
+        assert "defect" not in row.note
+        told = undelivered(report, as_foreseen(OSError(28, "No space left on device", "reel.mp4")))
+        assert getattr(told, "exit_code", None) == 6
+        assert row.intent_id in str(told)
+        assert "disk full: reel.mp4" in str(told)
+        filler[0].unlink()
+        await asyncio.to_thread(_enlarged, small_disk)
+        await house.collect()
+        assert [one.state for one in house.intents()] == [IntentState.STORED]
+        assert len(house.truth.jobs) == 1
