@@ -1,6 +1,7 @@
 """What a decoder may do over a clip; called in a worker."""
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -27,7 +28,7 @@ def spin() -> None:
 
 def bomb() -> int:
     """Ask for more memory than there is leave for."""
-    return len(bytearray(8 << 30))
+    return len(bytearray(3 << 30))
 
 
 def write(to: str) -> int:
@@ -53,5 +54,10 @@ def harmless(number: int) -> int:
 
 
 def surroundings() -> dict[str, object]:
-    """What a worker has of its parent's: modules, environment, process group."""
-    return {"modules": sorted(sys.modules), "environment": dict(os.environ), "session": os.getsid(0)}
+    """What a worker has of its parent's: modules, environment, session; and how much memory it may take."""
+    return {
+        "modules": sorted(sys.modules),
+        "environment": dict(os.environ),
+        "session": os.getsid(0),
+        "memory": resource.getrlimit(resource.RLIMIT_AS)[0],
+    }

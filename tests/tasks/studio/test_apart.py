@@ -58,6 +58,7 @@ def test_F85_a_worker_has_no_prefect_no_key_and_a_session_of_its_own(monkeypatch
     assert not [name for name in found["modules"] if name.split(".")[0] in {"prefect", "httpx"}]
     assert "canary-key-0451" not in str(found["environment"])
     assert found["session"] != os.getsid(0)
+    assert found["memory"] == TIGHT.memory
 
 
 async def test_F85_eight_clips_at_once_are_read_side_by_side(tmp_path: Path) -> None:
