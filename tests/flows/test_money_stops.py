@@ -14,7 +14,7 @@ from tasks.deliver import deliver
 from tasks.errors import SetupProblem, Transient
 from tasks.estimate import Action
 from tasks.exits import ExitCode
-from tasks.ledger import IntentState
+from tasks.ledger import Intent, IntentState
 from tasks.outcome import Outcome, report_of
 from tasks.production import Production
 from tasks.storage import Store
@@ -71,6 +71,11 @@ def spoiled(folder: Path, fails: Callable[[str], Exception | None], provider: st
         yield there, there.board(paid_board(shots=2, provider=provider))
 
 
+def _by_shot(here: Till) -> list[Intent]:
+    """The orders as the board has them; which of two is reserved first is chance."""
+    return sorted(here.intents(), key=lambda one: one.shot)
+
+
 def _refuses_takes(path: str) -> Exception | None:
     return Transient("the storage answers 503") if path.endswith((".mp4", "TK01.json")) else None
 
@@ -84,7 +89,7 @@ async def test_F105_what_is_paid_and_not_stored_is_held_with_its_money(provider:
     """The store takes no clip: exit 6, the job, its bill and its intent are named, and `collect` picks it up."""
     with spoiled(tmp_path, _refuses_takes, provider) as (here, board):
         report = await here.render(board)
-        intents, account = here.intents(), here.truth
+        intents, account = _by_shot(here), here.truth
         later = await Till(here.folder, here.sandbox).collect()
         stored = here.intents()
     assert (report.exit_code, [row.state for row in report.rows]) == (6, ["held", "held"])
@@ -105,7 +110,7 @@ async def test_F85_a_defect_in_one_shot_lets_the_others_go_on(
     fails = dict.fromkeys(("SH010_TK01.mp4",), KeyError("a defect"))
     with spoiled(tmp_path, lambda path: fails.get(path.rpartition("/")[2]), provider) as (here, board):
         report = await here.render(board)
-        first, second = here.intents()
+        first, second = _by_shot(here)
         again = await here.collect()
         fails.clear()
         mended = await here.collect()
@@ -113,11 +118,11 @@ async def test_F85_a_defect_in_one_shot_lets_the_others_go_on(
     assert (report.exit_code, [row.state for row in report.rows]) == (1, ["held", "stored"])
     for named in ("a defect of Rushes (KeyError", first.intent_id, str(first.job_id), "not stored"):
         assert named in report.rows[0].note
-    assert first.settled.amount == account.jobs[0].billed
+    assert first.settled.amount == account.job(str(first.job_id)).billed
     assert second.state is S.STORED
     assert "Traceback" in caplog.text
     assert (exit_code(again), exit_code(mended)) == (1, 0)
-    assert first.intent_id in again[0].line()
+    assert any(first.intent_id in one.line() for one in again)
 
 
 async def test_F85_a_shot_that_nobody_bought_and_a_defect_ended_is_exit_1(tmp_path: Path) -> None:
