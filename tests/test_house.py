@@ -15,7 +15,7 @@ SOURCES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.p
 MONEY = [path for path in SOURCES if path.is_relative_to(ROOT / "tasks") and "studio" not in path.parts]
 
 CLOCKS = {"time.time", "time.monotonic", "datetime.now", "dt.datetime.now", "uuid.uuid4", "random.random", "time.sleep"}
-FAULT_IDS = {f"F{number:02d}" for number in range(1, 85)} | {f"S{number:02d}" for number in range(1, 27)}
+FAULT_IDS = {f"F{number:02d}" for number in range(1, 110)} | {f"S{number:02d}" for number in range(1, 27)}
 
 
 def _dotted(node: ast.AST) -> str:
@@ -33,7 +33,8 @@ def _uses(paths: list[Path], names: set[str]) -> Iterator[str]:
 
 def test_one_module_reads_the_environment() -> None:
     """Settings come from `tasks/settings.py` alone; the sandbox is nobody of ours."""
-    allowed = {"tasks/settings.py"}
+    # A decoder's process is given a few names of the environment, and no key.
+    allowed = {"tasks/settings.py", "tasks/studio/apart.py"}
     found = [use for use in _uses(SOURCES, {"os.environ", "os.getenv"}) if use.partition(":")[0] not in allowed]
     assert [use for use in found if not use.startswith("deployments/sandbox/")] == []
 
