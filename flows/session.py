@@ -27,7 +27,7 @@ from tasks.shoot import check_ready
 __all__ = ["render_spec"]
 
 _OVERBILLED = re.compile("billed .* quoted ")
-_SAID = re.compile("suspect: |billed .* quoted ")
+_SAID = re.compile("suspect: |billed .* quoted |a second job of ")
 SHOWN = 20
 """Warnings before a render; the report has them all."""
 
@@ -199,7 +199,9 @@ def _summary(document: Mapping[str, Any], out: Console) -> None:
     counts += f", {resumed} resumed" if resumed else ""
     money = f"billed {totals['billed_usd']} of {totals['quoted_usd']} USD quoted"
     unsettled = f"reserved {totals['reserved_usd']}, in doubt {totals['in_doubt_usd']}"
-    lines = [f"{document['board']}: {len(document['shots'])} shots, {counts}; {money}; {unsettled}"]
+    lines = [
+        f"{document['board']}: {len({shot['id'] for shot in document['shots']})} shots, {counts}; {money}; {unsettled}"
+    ]
     lines += [
         f"  {shot['id']} {shot['state'].replace('_', ' ')}: {shot['note'] or ''}"
         for shot in document["shots"]

@@ -94,7 +94,7 @@ def _make(folder: Path, report: RunReport, plan_document: dict[str, Any]) -> Ite
         except SetupProblem:
             continue  # costs.parquet is there with the extra only
         yield folder / name
-    reel = reel_apart([_part(report, row) for row in report.rows], folder / "reel.mp4")
+    reel = reel_apart([_part(report, row) for row in report.rows if not row.beside], folder / "reel.mp4")
     make_contact_sheet(report, folder / "contact.jpg")
     timelines = make_timelines(report, reel, folder)
     make_review(report, folder / "report.html", files=[path.name for path in folder.iterdir()])

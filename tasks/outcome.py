@@ -58,7 +58,8 @@ _EXITS: dict[State, ExitCode] = {
 class Outcome:
     """One shot at the end of a run; `exit_code` is what this shot alone would make of the run.
 
-    `overbilled`: its bill is far above its quote or past a cap, and no person has confirmed it.
+    `overbilled`: its bill is far above its quote or past a cap, and no person has confirmed it. `beside`: a job of the run
+    that is paid for beside the shot's own.
     """
 
     shot: PlannedShot
@@ -67,6 +68,7 @@ class Outcome:
     note: str
     exit_code: ExitCode
     overbilled: bool = False
+    beside: bool = False
 
 
 def outcome_of(shot: PlannedShot, intent: Intent, note: str = "") -> Outcome:
@@ -139,6 +141,23 @@ def _by_facts(production: Production, outcome: Outcome, run_id: str) -> Outcome:
     return replace(now, exit_code=ExitCode.DEFECT) if outcome.exit_code is ExitCode.DEFECT else now
 
 
+def _beside(production: Production, plan: Plan, outcomes: Sequence[Outcome], run_id: str) -> Iterator[Outcome]:
+    """What else the run has paid for: no cent of it is without a row, and a shot that is paid twice needs a person."""
+    named = {one.intent.intent_id for one in outcomes if one.intent}
+    shots = {shot.request.shot: shot for shot in plan.shots}
+    for intent in production.ledger.intents(run_id=run_id):
+        if (
+            intent.intent_id in named
+            or intent.shot not in shots
+            or not (intent.reserved.micros or intent.settled.micros)
+        ):
+            continue
+        what = "a second job of one order: both are paid and both are fetched" if intent.extra else "an earlier order"
+        outcome = outcome_of(shots[intent.shot], intent, f"{what} (intent {intent.intent_id})")
+        code = worst([outcome.exit_code, ExitCode.MONEY_NEEDS_A_PERSON]) if intent.extra else outcome.exit_code
+        yield replace(outcome, exit_code=code, beside=True)
+
+
 def _reason(intent: Intent, state: State) -> str:
     if state == "stored":
         return f"suspect: {intent.artifact.suspect}" if intent.artifact and intent.artifact.suspect else ""
@@ -192,6 +211,7 @@ def report_of(
 ) -> RunReport:
     """The run in plain values, from the ledger's facts."""
     outcomes = [_by_facts(production, one, run_id) for one in outcomes]
+    outcomes += _beside(production, plan, outcomes, run_id)
     passed = [
         cap
         for cap in production.ledger.passed_caps(plan.caps)
@@ -260,6 +280,7 @@ def _row(production: Production, plan: Plan, outcome: Outcome, run_id: str) -> R
         in_doubt=intent.reserved if intent and in_doubt else None,
         intent_id=intent.intent_id if intent else "",
         overbilled=outcome.overbilled,
+        beside=outcome.beside,
     )
 
 

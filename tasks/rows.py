@@ -40,7 +40,8 @@ class Row:
 
     `seconds` is the length that was ordered, `rate` USD for one unit of its order, None where that had none.
     `reserved` and `in_doubt` are still open for this row; `still` and `clip` are verified local copies; `suspect` says
-    why a delivered clip is not what was ordered, empty when it is; `overbilled` asks a person to confirm its bill.
+    why a delivered clip is not what was ordered, empty when it is; `overbilled` asks a person to confirm its bill. `beside`
+    marks a job that was paid for beside the shot's own: it has its money here, and no place in the film.
     """
 
     run_id: str
@@ -72,6 +73,7 @@ class Row:
     in_doubt: Money | None = None
     intent_id: str = ""
     overbilled: bool = False
+    beside: bool = False
 
     @property
     def unit(self) -> str:

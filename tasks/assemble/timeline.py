@@ -43,7 +43,7 @@ def make_timelines(report: RunReport, reel: ReelInfo, folder: Path) -> tuple[Pat
 
 def build_timeline(report: RunReport, reel: ReelInfo) -> Timeline:
     """One clip for each shot, a gap for each missing one; a second track carries the sound of the takes that have it."""
-    rows = {(row.shot, row.take): row for row in report.rows}
+    rows = {(row.shot, row.take): row for row in report.rows if not row.beside}
     facts = {"run_id": report.run_id, "board": report.board, "digest": report.digest}
     timeline = Timeline(name=_line(report.title), metadata={"rushes": facts})
     reels = _reel_names([rows[span.shot, span.take] for span in reel.spans])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flows.collect import exit_code
-from flows.plan import plan_json
+from flows.plan import Ask, make_plan, plan_json
 from tasks.deliver import deliver
 from tasks.errors import SetupProblem, Transient
 from tasks.estimate import Action
@@ -194,3 +194,39 @@ async def test_F105_a_report_is_made_from_the_ledger_whatever_a_step_returned(tm
             report = report_of(production, plan, lost, run_id=first.run_id, started_at=first.started_at)
     assert (report.exit_code, [row.state for row in report.rows]) == (6, ["held", "held"])
     assert [row.intent_id for row in report.rows] == [row.intent_id for row in first.rows]
+
+
+@dataclass(frozen=True)
+class Doubled(Till):
+    """A till whose provider makes a second job of the first order."""
+
+    def open(self) -> Production:
+        """Between the answer and the wait the second job comes to light."""
+        production = super().open()
+
+        def comes_to_light(point: str) -> None:
+            orders = production.ledger.intents() if point == "K14" else []
+            if len(orders) == 1:
+                production.ledger.accepted(orders[0].intent_id, "the-second-job", None)
+
+        return replace(production, hooks=comes_to_light)
+
+
+async def test_F89_a_second_job_has_its_row_and_needs_a_person_but_is_no_part_of_the_film(tmp_path: Path) -> None:
+    """Every cent of the run is in costs.csv, the exit code says 6, and the reel shows the shot once."""
+    with till(tmp_path) as plain:
+        here = Doubled(plain.folder, plain.sandbox, poll_seconds=plain.poll_seconds)
+        board = here.board()
+        report = await here.render(board)
+        async with here.open() as production:
+            plan = await make_plan(production, Ask(str(board)))
+            deliver(production, plan, report, plan_json(plan))
+            booked = production.ledger.totals(run_id=report.run_id)
+            lines = production.store.read(f"TILL/runs/{report.run_id}/costs.csv", limit=1 << 20).decode().splitlines()
+            film = production.store.read(f"TILL/runs/{report.run_id}/reel.otio", limit=1 << 20).decode()
+    shot, second = report.rows
+    assert (shot.state, shot.beside, second.beside, second.job_id) == ("stored", False, True, "the-second-job")
+    assert report.exit_code == ExitCode.MONEY_NEEDS_A_PERSON
+    assert report.totals.billed_usd + report.totals.reserved_usd == (booked.settled_usd + booked.reserved_usd).amount
+    assert len(lines) == 3
+    assert (film.count("SH010_TK01"), film.count("SH010_TK02")) == (film.count("SH010_TK"), 0)
