@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from prefect.artifacts import acreate_table_artifact
 from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
 from prefect.logging import get_run_logger
 from pydantic import Field, create_model
 
 from flows.plan import plan_json
+from flows.showing import show_table
 from specs.money import USD, Money, MoneyError
 from tasks.errors import Refused
 from tasks.estimate import Plan, PlannedShot
@@ -143,7 +143,7 @@ def _bought(shot: PlannedShot) -> str:
 async def plan_artifact(plan: Plan) -> None:
     """The plan as a table, a row a shot."""
     document = plan_json(plan)
-    await acreate_table_artifact(
+    await show_table(
         [_row(shot) for shot in document["shots"]],
         key=f"rushes-{plan.board.lower().replace('_', '-')}-plan",
         description=f"Plan of “{as_words(plan.title)}”, digest {plan.digest[:16]}",

@@ -5,7 +5,6 @@ import datetime as dt
 from typing import Annotated, Any
 
 from prefect import flow
-from prefect.artifacts import acreate_table_artifact
 from prefect.states import Completed, Failed
 from pydantic import Field
 
@@ -13,6 +12,7 @@ from flows.collect import collect as collect_open
 from flows.costs import spend_report
 from flows.prefect_settings import load_settings
 from flows.render import said
+from flows.showing import show_table
 from tasks.ledger import IntentState
 from tasks.production import Production, standing_caps
 from tasks.seams import SystemClock
@@ -39,7 +39,7 @@ async def _collected() -> Any:
         passed = await production.patiently(production.ledger.passed_caps, standing_caps(settings))
     rows = [{name: value or "" for name, value in one.document().items()} for one in found]
     if rows:
-        await acreate_table_artifact(rows, key="rushes-collect", description="Open purchases after collecting")
+        await show_table(rows, key="rushes-collect", description="Open purchases after collecting")
     if any(one.defect for one in found):
         return Failed(message="a defect of Rushes: see the notes of the purchases, and report the run's log", data=None)
     stuck = [one for one in found if one.intent.state in _STUCK]
@@ -70,7 +70,7 @@ async def _reported(days: int, by: By) -> Any:
     report = await asyncio.to_thread(spend_report, settings, today - dt.timedelta(days=days - 1), by)
     document = report.document()
     if document["lines"]:
-        await acreate_table_artifact(_shown(document["lines"]), key="rushes-costs", description=report.summary())
+        await show_table(_shown(document["lines"]), key="rushes-costs", description=report.summary())
     store, name = Store.open(settings.store), f"costs/{today:%Y%m%d}-{days}d-{by}"
     for suffix, content in ((".csv", report.csv()), (".html", report.html())):
         await asyncio.to_thread(store.put, content, name + suffix)

@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 
 from flows.approval import form_of
 from flows.plan import Ask, make_plan
+from flows.showing import _cell
 from tasks.gate import NeedsApproval, Wish, gate
 from tasks.production import Production
 from tasks.report import as_words
@@ -62,3 +63,14 @@ async def test_F100_a_title_cannot_rewrite_the_question_of_the_form(
     assert tags == {"p", "ul", "li"}
     assert shown.startswith(f"“{' '.join(text.split())}” wants 0.858 USD;")
     assert "SH010 TK01: 3 s std at shortapi, 0.429 USD" in shown
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_F100_a_cell_of_a_table_is_quoted_where_it_is_more_than_plain(text: str) -> None:
+    """Prefect's page reads each cell as Markdown; amounts, ids, states and dates keep their text as it is."""
+    assert _cell(text) == as_words(text)
+    for plain in ("0.429 USD", "SH_010a", "in_doubt", "2026-11-26", "kwaivgi/kling-v2.1", "12:30", "", 3, None, True):
+        assert _cell(plain) == plain
+        assert _shown(str(plain)) == ({"p"} if plain != "" else set(), str(plain))
+    for start in ("1. a", "- a", "# a", "www.a", "_a_", "> a", "---"):
+        assert _cell(start) == as_words(start)
