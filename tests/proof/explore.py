@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.proof.crashes import Cancel
 from tests.proof.forks import forks
 from tests.proof.schedule import Played, Schedule, play, scratch
-from tests.proof.scripts import SCRIPTS
+from tests.proof.scripts import FAMILY_OF, SCRIPTS
 
 __all__ = ["PROTOCOL", "Tally", "Work", "all_work", "explore", "explore_one"]
 
@@ -57,6 +57,7 @@ class Tally:
     accepts: int = 0
     failovers: int = 0
     attempts: int = 0
+    families: dict[str, Counter[str]] = field(default_factory=dict)
     points: Counter[str] = field(default_factory=Counter)
     waits: Counter[str] = field(default_factory=Counter)
     wrong: list[tuple[str, str, str]] = field(default_factory=list)
@@ -69,6 +70,8 @@ class Tally:
         self.attempts += played.attempts
         self.crashes += len(played.crashes)
         self.pairs += len(played.crashes) + len(played.cancels) > 1
+        of_family = {"schedules": 1, "accepts": played.accepts, "beside": played.beside, "failures": played.failures}
+        self.families.setdefault(FAMILY_OF[played.schedule.script.name], Counter()).update(of_family)
         self.points.update(played.crashes)
         self.waits.update(played.cancels)
         self.wrong += [(kind, text, str(played.schedule)) for kind, text in played.wrong]
@@ -77,6 +80,8 @@ class Tally:
         """Add what another process counted."""
         for name in ("schedules", "crashes", "pairs", "accepts", "failovers", "attempts"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name, counts in other.families.items():
+            self.families.setdefault(name, Counter()).update(counts)
         self.points += other.points
         self.waits += other.waits
         self.wrong += other.wrong

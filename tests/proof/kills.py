@@ -20,12 +20,12 @@ from typing import Any
 
 from PIL import Image
 
-from deployments.sandbox import Account, Sandbox
+from deployments.sandbox import Account, Job, Sandbox
 from tests.proof import worker
 from tests.proof.forks import forks
 from tests.proof.worker import KEY, Place
 
-__all__ = ["Killed", "Killing", "kill_many"]
+__all__ = ["Killed", "Killing", "compared", "kill_many"]
 
 POINTS = (
     "K1",
@@ -136,21 +136,28 @@ class Killing:
         return self.done
 
     def _compare(self, jobs: list[Any], said: dict[str, Any]) -> None:
-        wrong = self.done.wrong
         self.done.accepts += len(jobs)
-        prompts = [job.prompt for job in jobs]
-        wrong += [("double", f"{prompt} was accepted twice") for prompt in {*prompts} if prompts.count(prompt) > 1]
         charged = sum((job.billed - job.refunded for job in jobs), Decimal(0))
         self.done.overspend += max(Decimal(0), charged - SHOTS * PRICE)
-        if charged != SHOTS * PRICE or said["settled"] != int(charged * 1_000_000) or said["reserved"]:
-            wrong.append(("books", f"{self.name}: charged {charged}, planned {SHOTS * PRICE}, ledger {said}"))
-        for job in jobs:
-            with urllib.request.urlopen(f"{self.sandbox.url}/_sandbox/clips/{job.job_id}.mp4") as reply:
-                clip = reply.read()
-            if said["stored"].get(job.job_id) != hashlib.sha256(clip).hexdigest():
-                wrong.append(("lost", f"{self.name}: {job.job_id} is not stored whole"))
-        for kind in ("problems", "open", "leaks", "strays"):
-            wrong += [("leak" if kind == "leaks" else "books", f"{self.name} {kind}: {one}") for one in said[kind]]
+        if charged != SHOTS * PRICE:
+            self.done.wrong.append(("books", f"{self.name}: charged {charged}, planned {SHOTS * PRICE}"))
+        self.done.wrong += compared(self.name, self.sandbox, jobs, said)
+
+
+def compared(name: str, sandbox: Sandbox, jobs: list[Job], said: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a ledger said (`worker.verdict`) beside the jobs of the provider's account."""
+    prompts = [job.prompt for job in jobs]
+    yield from (("double", f"{prompt} was accepted twice") for prompt in {*prompts} if prompts.count(prompt) > 1)
+    charged = sum((job.billed - job.refunded for job in jobs), Decimal(0))
+    if said["settled"] != int(charged * 1_000_000) or said["reserved"]:
+        yield "books", f"{name}: charged {charged}, ledger {said}"
+    for job in jobs:
+        with urllib.request.urlopen(f"{sandbox.url}/_sandbox/clips/{job.job_id}.mp4") as reply:
+            clip = reply.read()
+        if said["stored"].get(job.job_id) != hashlib.sha256(clip).hexdigest():
+            yield "lost", f"{name}: {job.job_id} is not stored whole"
+    for kind in ("problems", "open", "leaks", "strays"):
+        yield from (("leak" if kind == "leaks" else "books", f"{name} {kind}: {one}") for one in said[kind])
 
 
 @contextlib.contextmanager

@@ -207,7 +207,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "tasks/ledger/asking.py",
         "                _in(CLOSED),\n",
         "                _in((S.SUBMITTED,)),\n",
-        ("failed-for-a-day",),
+        ("failed-for-a-day", "held-410-retake"),
     ),
     Mutant(
         "failures are settled in the end",

@@ -34,7 +34,7 @@ __all__ = ["Oracle"]
 
 JOB_SECONDS = 70.0
 LATE = 80_000.0
-"""Seconds for which a job that is late is called failed, before its clip is there all the same."""
+"""Seconds for which a job that is late is called failed, or a link is dead, before the clip is there all the same."""
 ODD_TEXTS = {"contradiction": "generation could not be started", "odd-bill": "balance 12.50 left"}
 USD_PER_SECOND = Decimal("0.143")
 CREDITS_PER_SECOND = Decimal(200)
@@ -283,11 +283,15 @@ class Oracle(httpx.AsyncBaseTransport):
             return "failed"
         return "failed" if job.outcome.startswith(("failed", "moderated")) else "done"
 
+    def dead(self, job: Job) -> bool:
+        """Whether the clip of a job cannot be had yet."""
+        return bool(job.dead_link) and self.time.ticks < job.accepted_at + LATE
+
     def _file(self, request: httpx.Request) -> httpx.Response:
         self.life("download")
         self.authorized_files += "authorization" in request.headers
         job = self.jobs[request.url.path.rpartition("/")[2].removesuffix(".mp4")]
-        kind, movie = self.next("file"), clip(job.job_id)
+        kind, movie = job.dead_link if self.dead(job) else self.next("file"), clip(job.job_id)
         self.served[job.job_id] = hashlib.sha256(movie).hexdigest()
         if kind.isdigit():
             job.version += 1

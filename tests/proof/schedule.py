@@ -22,7 +22,7 @@ from tasks.shoot import Run, order_of
 from tasks.submit import Submission, submit_shot
 from tests.proof.checks import violations
 from tests.proof.crashes import Cancel, Life, foreseen
-from tests.proof.stage import MEDIA, Stage
+from tests.proof.stage import BOARD, MEDIA, Stage
 from tests.proof.truth import Script
 from tests.proof.virtual import VirtualLoop
 
@@ -68,7 +68,8 @@ class Schedule:
 class Played:
     """What came of a schedule: its lives, what is wrong, the end states.
 
-    `attempts` are the runs under one approval, `points` and `waits` those that a life without an end has passed before the checks.
+    `attempts` are the runs under one approval, `beside` the clips that came after their shot was decided, `failures` how often
+    ledger, journal or store failed; `points` and `waits` those that a life without an end has passed before the checks.
     """
 
     schedule: Schedule
@@ -78,6 +79,8 @@ class Played:
     accepts: int = 0
     failovers: int = 0
     attempts: int = 0
+    beside: int = 0
+    failures: int = 0
     points: int = 0
     waits: int = 0
 
@@ -120,6 +123,7 @@ def play(schedule: Schedule, folder: Path, *, ledgers: type[Ledger] = Ledger) ->
         played.wrong = [one for one in played.wrong if one[0] in {"double", "resent", "halted", "leak"}]
     played.accepts = len(stage.oracle.jobs)
     played.attempts = stage.runs if schedule.script.one_approval else 0
+    played.failures = stage.failures
     played.failovers = sum(job.provider != schedule.script.provider for job in stage.oracle.jobs.values())
     shutil.rmtree(root, ignore_errors=True)
     return played
@@ -167,7 +171,33 @@ async def _working(stage: Stage, production: Production, life: Life) -> list[Col
 
 async def _work(stage: Stage, production: Production) -> list[Collected]:
     await render(stage, production)
+    for what in stage.script.decides[len(stage.decided) :]:
+        if not await _decides(stage, production, what):
+            break
+        stage.decided.append(what)
     return await rest(stage, production)
+
+
+async def _decides(stage: Stage, production: Production, what: str) -> bool:
+    """A person decides about a take that is held, and does it again after a crash. Whether it is done."""
+    states = {IntentState.RESULT_HELD, IntentState.ABANDONED}
+    held = await production.patiently(lambda: production.ledger.intents(board=BOARD, states=states))
+    if not held and what not in stage.begun:
+        return False
+    if what != "write off" and what not in stage.begun:
+        stage.permits[held[0].shot] += 1
+    stage.begun.add(what)
+    match what:
+        case "write off":
+            for intent in held:
+                production.ledger.write_off(intent.intent_id, "the proof", "the client has gone")
+            return True
+        case "take: 2":
+            stage.take = 2
+            await render(stage, production)
+        case _:
+            await render(stage, production, retake="too dark")
+    return production.ledger.intents(board=BOARD)[-1].state is IntentState.STORED
 
 
 class Steps(PlainSteps):
@@ -178,11 +208,11 @@ class Steps(PlainSteps):
         return await submit_shot(production, Submission(order_of(production, run, shot), shot.request, MEDIA))
 
 
-async def render(stage: Stage, production: Production) -> None:
-    """`rushes render` without its orchestrator."""
+async def render(stage: Stage, production: Production, *, retake: str = "") -> None:
+    """`rushes render`, or `rushes retake` for a reason, without its orchestrator."""
     await production.patiently(production.ledger.recover, "proof")
     stage.runs += 1
-    plan = await production.patiently(stage.plan, production)
+    plan = await production.patiently(stage.plan, production, retake)
     run_cap = stage.caps(plan.shots[0].quote.money)[0].limit
     one = "one" if stage.script.one_approval else ""
     approval = Approval("person" if stage.person else "auto", "the proof", (run_cap,), one)
@@ -201,7 +231,8 @@ async def rest(stage: Stage, production: Production) -> list[Collected]:
     for seconds in ROUNDS:
         await stage.receive(production)
         collected = await collect(production, "proof")
-        if not any(_moves(stage, one.intent) for one in collected):
+        waits = any(map(stage.oracle.dead, stage.oracle.jobs.values()))
+        if not waits and not any(_moves(stage, one.intent) for one in collected):
             return collected
         await production.clock.sleep(seconds)
     await stage.receive(production)
@@ -227,12 +258,18 @@ async def _aftermath(stage: Stage, production: Production, collected: Sequence[C
                 break
         played.wrong += violations(stage, production, collected)
     played.states = [intent.state.value for intent in production.ledger.intents()]
+    late = {job.job_id for job in stage.oracle.jobs.values() if job.dead_link and stage.begun}
+    played.beside = sum(one.job_id in late for one in production.ledger.intents(states={IntentState.STORED}))
     played.wrong += _not_ended(stage, production)
 
 
 def _final(stage: Stage, production: Production) -> Iterator[tuple[str, Intent | None]]:
+    """Each shot with its take, or with the newer one for which that was given up."""
     for request in stage.requests:
-        yield request.shot, production.ledger.find(stage.key_of(request))
+        intent = production.ledger.find(stage.key_of(request))
+        if intent is not None and intent.state in {IntentState.SUPERSEDED, IntentState.ABANDONED}:
+            intent = production.ledger.live_for_shot(BOARD, request.shot, intent.family) or intent
+        yield request.shot, intent
 
 
 def _all(stage: Stage, production: Production, states: set[IntentState]) -> bool:
@@ -240,7 +277,9 @@ def _all(stage: Stage, production: Production, states: set[IntentState]) -> bool
 
 
 def unfinished(stage: Stage, production: Production) -> bool:
-    """Whether a shot is neither stored nor settled as failed."""
+    """Whether a shot is neither stored nor settled as failed, or a take beside it is still open."""
+    if stage.script.decides and production.ledger.intents(states=set(OPEN)):
+        return True
     return not _all(stage, production, {IntentState.STORED, IntentState.FAILED_FINAL})
 
 
@@ -248,9 +287,22 @@ def _not_ended(stage: Stage, production: Production) -> list[tuple[str, str]]:
     """Every shot must get where the script says, whatever died on the way."""
     if stage.script.ends == "any":
         return []
+    if stage.script.decides:
+        return list(_not_beside(stage, production))
     found = [(shot, "nothing" if intent is None else intent.state.value) for shot, intent in _final(stage, production)]
     notes = "; ".join(stage.notes[-2:])
     return [("stuck", f"{shot} ended as {state} ({notes})") for shot, state in found if state != stage.script.ends]
+
+
+def _not_beside(stage: Stage, production: Production) -> Iterator[tuple[str, str]]:
+    """A take that was given up is bought anew once and no more, and in the end its clip lies beside the newer one."""
+    asked, jobs = 1 + len(stage.begun - {"write off"}), stage.oracle.jobs
+    if len(jobs) != asked:
+        yield "double" if len(jobs) > asked else "stuck", f"{asked} takes were asked for, {len(jobs)} are paid"
+    for job in jobs.values():
+        intent = production.ledger.by_job(job.provider, job.job_id)
+        if intent is None or intent.state is not IntentState.STORED:
+            yield "lost", f"{job.job_id} is {intent and intent.state.value}, and its link works again"
 
 
 async def settle(stage: Stage, production: Production) -> None:

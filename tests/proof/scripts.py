@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from tests.proof.truth import Script
 
-__all__ = ["SCRIPTS"]
+__all__ = ["FAMILIES", "FAMILY_OF", "SCRIPTS"]
 
 
 def _lost_creates() -> Iterator[Script]:
@@ -45,6 +45,15 @@ def _odd_accepts() -> Iterator[Script]:
     yield Script("empty-body", create=("empty-body",))
     yield Script("body-breaks-off", create=("break",))
     yield Script("id-of-another", create=("ok", "id-of-another"), shots=2, lies=True)
+    for shape in ("list", "twin", "top"):
+        yield Script(f"two-ids-{shape}", create=(f"two-ids:{shape}",))
+    yield Script("double-accept", create=("twice",), exact=False)
+    yield Script("callback-first", create=("callback-first",))
+    yield Script("callback-then-lost", create=("callback-first:lost",))
+
+
+def _amounts() -> Iterator[Script]:
+    """What is named at the create, at the query or in the account's list is odd, changes, or is not the quote."""
     for what in ("word", "negative", "nan", "huge", "comma", "number", "currency"):
         yield Script(f"amount-{what}", create=(f"amount:{what}",))
     yield Script("amount-missing", create=("amount-missing",))
@@ -57,11 +66,15 @@ def _odd_accepts() -> Iterator[Script]:
     yield Script("bill-times-100", create=("bill:100",), shots=2, at_once=1, overbills=True, ends="any")
     yield Script("bill-3x", create=("bill:3",), query=("silent*",), overbills=True)
     yield Script("odd-bill-3x", create=("odd-bill:3",), query=("silent*",), overbills=True)
-    for shape in ("list", "twin", "top"):
-        yield Script(f"two-ids-{shape}", create=(f"two-ids:{shape}",))
-    yield Script("double-accept", create=("twice",), exact=False)
-    yield Script("callback-first", create=("callback-first",))
-    yield Script("callback-then-lost", create=("callback-first:lost",))
+    yield Script("sjinn-charged-twice", create=("charged-twice",), provider="sjinn", overbills=True)
+    yield Script(
+        "sjinn-failed-charged-twice",
+        create=("charged-twice",),
+        job=("failed",),
+        provider="sjinn",
+        overbills=True,
+        ends="FAILED_FINAL",
+    )
 
 
 def _polls() -> Iterator[Script]:
@@ -96,13 +109,35 @@ def _files() -> Iterator[Script]:
     yield Script("file-garbage-for-ever", file=("garbage*",), ends="RESULT_HELD")
 
 
-def _disks() -> Iterator[Script]:
-    for kind in ("fail", "fail-after", "written-twice", "half", "denied", "foreign"):
+def _held() -> Iterator[Script]:
+    """The first take is held, a person decides about it, and a day later its link works after all."""
+    ways = {
+        "retake": ("retake",),
+        "take-2": ("take: 2",),
+        "written-off": ("write off",),
+        "written-off-and-retaken": ("write off", "retake"),
+    }
+    for name, decides in ways.items():
+        for link in ("410", "garbage"):
+            yield Script(f"held-{link}-{name}", job=(f"dead:{link}",), decides=decides)
+        yield Script(f"sjinn-held-html-{name}", job=("dead:html",), provider="sjinn", decides=decides)
+    yield Script("held-410-retake-lost", create=("ok", "lost:after"), job=("dead:410",), decides=("retake",))
+
+
+def _odd_stores() -> Iterator[Script]:
+    for kind in ("written-twice", "foreign"):
         yield Script(f"store-{kind}", store=(kind,))
     yield Script("store-cuts-the-take", store=("cut",))
+    yield Script("slip-written-twice", slip=("written-twice",))
+
+
+def _away() -> Iterator[Script]:
+    """Store, ledger or journal take nothing, or do not say that they did."""
+    for kind in ("fail", "fail-after", "half", "denied"):
+        yield Script(f"store-{kind}", store=(kind,))
     yield Script("store-down", store=("fail",) * 6)
     yield Script("receipt-fails", receipt=("fail",) * 5)
-    for kind in ("fail", "fail-after", "written-twice", "half"):
+    for kind in ("fail", "fail-after", "half"):
         yield Script(f"slip-{kind}", slip=(kind,))
     yield Script("slip-refused", slip=("fail",) * 4, shots=2, at_once=1)
     yield Script("slip-denied", slip=("denied",))
@@ -152,15 +187,6 @@ def _sjinn() -> Iterator[Script]:
         "refusing:before",
     ):
         yield Script(f"sjinn-{kind.replace(':', '-')}", create=(kind,), provider="sjinn")
-    yield Script("sjinn-charged-twice", create=("charged-twice",), provider="sjinn", overbills=True)
-    yield Script(
-        "sjinn-failed-charged-twice",
-        create=("charged-twice",),
-        job=("failed",),
-        provider="sjinn",
-        overbills=True,
-        ends="FAILED_FINAL",
-    )
     yield Script("sjinn-failed", job=("failed",), provider="sjinn", ends="FAILED_FINAL")
 
 
@@ -198,21 +224,22 @@ def _failover() -> Iterator[Script]:
     yield Script("failover-too-dear", create=("http:402",), also=("sjinn",), rate=DEARER, at_once=1)
 
 
-SCRIPTS: dict[str, Script] = {
-    script.name: script
-    for family in (
-        (Script("ok"), Script("two-shots", shots=2)),
-        _lost_creates(),
-        _definite_creates(),
-        _odd_accepts(),
-        _polls(),
-        _ends(),
-        _files(),
-        _disks(),
-        _budgets(),
-        _sleepers(),
-        _sjinn(),
-        _failover(),
-    )
-    for script in family
+FAMILIES: dict[str, tuple[Script, ...]] = {
+    "nothing wrong": (Script("ok"), Script("two-shots", shots=2)),
+    "lost creates": (*_lost_creates(),),
+    "definite creates": (*_definite_creates(),),
+    "odd accepts": (*_odd_accepts(),),
+    "amounts": (*_amounts(),),
+    "polls": (*_polls(),),
+    "ends": (*_ends(),),
+    "files": (*_files(),),
+    "held clips": (*_held(),),
+    "odd stores": (*_odd_stores(),),
+    "ledger and store away": (*_away(),),
+    "budgets": (*_budgets(),),
+    "sleepers": (*_sleepers(),),
+    "sjinn": (*_sjinn(),),
+    "failover": (*_failover(),),
 }
+SCRIPTS: dict[str, Script] = {script.name: script for family in FAMILIES.values() for script in family}
+FAMILY_OF = {script.name: name for name, family in FAMILIES.items() for script in family}

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
+from yaml import ScalarNode
 
+from flows.plan import LoadedBoard, _next_take
 from specs.money import USD, Money
 from specs.request import ShotRequest
+from specs.source import Source
 from specs.storyboard import Storyboard
 from tasks.estimate import Plan, estimate, semantics_json, shot_key, worth
 from tasks.exits import ExitCode
@@ -62,6 +65,9 @@ class Stage:
     hears: bool = False
     person: bool = False
     cap: int = 0
+    take: int = 1
+    begun: set[str] = field(default_factory=set)
+    decided: list[str] = field(default_factory=list)
     rng: LifeRng = field(init=False)
     oracle: Oracle = field(init=False)
     ledger: Ledger | None = None
@@ -99,6 +105,13 @@ class Stage:
         return self.root / "store"
 
     @property
+    def failures(self) -> int:
+        """How often ledger, journal or store have failed as the script says."""
+        sorts = ("store", "receipt", "slip", "rewrite")
+        met = sum(min(self.oracle.used.get(sort, 0), len(getattr(self.script, sort))) for sort in sorts)
+        return met + len(self.script.ledger) - len(self.sabotage)
+
+    @property
     def requests(self) -> list[ShotRequest]:
         """The board's shots; the prompt is the shot's name, by which the oracle knows it."""
         names = [f"SH{10 * (number + 1):03d}" for number in range(self.script.shots)]
@@ -106,7 +119,7 @@ class Stage:
             ShotRequest(
                 at,
                 name,
-                1,
+                self.take,
                 name,
                 None,
                 SECONDS,
@@ -143,12 +156,20 @@ class Stage:
             self.ledger.close()
         self.ledger = self.production = None
 
-    def plan(self, production: Production) -> Plan:
-        """What a run will do, as the ledger stands."""
-        script = self.script
-        checked = [CheckedShot(one, _STILLS, dict.fromkeys(script.providers, ())) for one in self.requests]
+    def plan(self, production: Production, retake: str = "") -> Plan:
+        """What a run will do, as the ledger stands; with a reason for a `retake`, of every shot."""
+        script, requests = self.script, self.requests
+        if retake:
+            requests = [_next_take(production, _LOADED, one, retake) for one in requests]
+        checked = [CheckedShot(one, _STILLS, dict.fromkeys(script.providers, ())) for one in requests]
         plan = estimate(
-            _BOARD, checked, ledger=production.ledger, settings=production.settings, spec=BOARD, spec_sha256=""
+            _BOARD,
+            checked,
+            ledger=production.ledger,
+            settings=production.settings,
+            spec=BOARD,
+            spec_sha256="",
+            retakes=dict.fromkeys([one.shot for one in requests], retake),
         )
         return replace(plan, caps=() if script.one_approval else self.caps(plan.shots[0].quote.money)[1:])
 
@@ -301,4 +322,5 @@ _STILL = Still(STILL, "5" * 64, Path("/nonexistent"), "JPEG", 48, 32, 1000)
 _STILLS = {STILL: _STILL}
 MEDIA = Media({STILL: STILL})
 _BOARD = Storyboard.model_construct(code=BOARD, title="Proof", budget=None)
+_LOADED = LoadedBoard(_BOARD, Source(BOARD, ScalarNode("", "")), BOARD, "")
 _TRUST = ssl.create_default_context()

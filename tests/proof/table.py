@@ -2,12 +2,16 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from tests.proof.explore import PROTOCOL, all_work, explore
+import httpx
+
+from tests.proof.cancels import cancel_many
+from tests.proof.explore import PROTOCOL, Tally, all_work, explore
 from tests.proof.grammar import judge
 from tests.proof.homes import put_back_many
 from tests.proof.kills import kill_many
@@ -16,7 +20,7 @@ from tests.proof.model import DESIGN, MUTANTS, check
 from tests.proof.mutants import MUTANTS as RULES
 from tests.proof.mutants import survivors
 from tests.proof.races import PROCESSES, postgres, race
-from tests.proof.scripts import SCRIPTS
+from tests.proof.scripts import FAMILIES, SCRIPTS
 
 __all__ = ["Size", "Table", "prove"]
 
@@ -28,6 +32,7 @@ class Size:
     schedules: int = 10_000
     homes: int = 150
     kills: int = 100
+    cancels: int = 6
     rounds: int = 50
     examples: int = 200
     steps: int = 60
@@ -37,7 +42,7 @@ class Size:
     @classmethod
     def night(cls, seed: int) -> "Size":
         """Everything."""
-        return cls(homes=5000, kills=500, rounds=1000, examples=20_000, steps=150, nightly=True, seed=seed)
+        return cls(homes=5000, kills=500, cancels=40, rounds=1000, examples=20_000, steps=150, nightly=True, seed=seed)
 
 
 @dataclass(slots=True)
@@ -120,7 +125,21 @@ def _simulate(table: Table, size: Size) -> None:
         ("pairs of ends", f"{tally.pairs:,}"),
         ("runs under one approval", f"{tally.attempts:,}, each after the end of the one before"),
         ("failovers", f"{tally.failovers:,} shots bought at the second provider"),
+        *_families(tally),
     ]
+
+
+def _families(tally: Tally) -> Iterator[tuple[str, str]]:
+    """Kinds of misbehaviour with a row of their own: scripts, schedules, and what happened in them."""
+    told = {
+        "amounts": ("accepts", "bills held against the account"),
+        "held clips": ("beside", "clips stored after a retake or a write-off"),
+        "ledger and store away": ("failures", "failures met"),
+    }
+    for family, (count, words) in told.items():
+        counts = tally.families.get(family, Counter())
+        many = f"{counts['schedules']:,} schedules of {len(FAMILIES[family])} scripts"
+        yield family, f"{many}, {counts[count]:,} {words}"
 
 
 def _check_model(table: Table, size: Size) -> None:
@@ -196,5 +215,20 @@ def _kill(table: Table, size: Size) -> None:
     table.rows.append(("real processes", f"{many}, {killed.accepts} accepts"))
 
 
+def _cancel(table: Table, size: Size) -> None:
+    try:
+        done = cancel_many(size.cancels, seed=size.seed)
+    except (AssertionError, OSError, httpx.HTTPError) as error:  # no server, no `rushes serve`, or they have gone
+        table.judge([("coverage", f"nothing was cancelled through Prefect: {error!r}")])
+        return
+    table.judge(done.wrong)
+    if done.runs < size.cancels or not done.unanswered:
+        table.judge(
+            [("coverage", f"{done.runs} of {size.cancels} runs cancelled, {done.unanswered} creates under way")]
+        )
+    many = f"{done.runs} runs, {done.unanswered} of {done.jobs} creates under way"
+    table.rows.append(("cancelled through Prefect", many))
+
+
 BUSY: tuple[Part, ...] = (_simulate, _put_back, _check_model, _read_replies, _mutate, _state_machine)
-WAITING: tuple[Part, ...] = (_race, _race_on_postgresql, _race_of_ledgers, _kill)
+WAITING: tuple[Part, ...] = (_race, _race_on_postgresql, _race_of_ledgers, _kill, _cancel)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.postgres import Cluster, postgres_cluster
+from tests.fixtures.prefect_server import PrefectServer
 from tests.proof.explore import PROTOCOL, Work, explore_one
 from tests.proof.kills import kill_many
 from tests.proof.machine import run_machine
@@ -15,6 +16,7 @@ from tests.proof.mutants import killed
 from tests.proof.races import race
 from tests.proof.schedule import Schedule, play
 from tests.proof.scripts import SCRIPTS
+from tests.proof.table import Size, Table, _cancel
 
 __all__ = ["postgres_cluster"]
 
@@ -49,6 +51,14 @@ def test_F102_no_restart_gives_an_approval_a_fresh_cap(script: str) -> None:
     tally = explore_one(Work(script, callback=False, stride=9, pairs=2))
     assert not tally.wrong
     assert tally.attempts > tally.schedules
+
+
+@pytest.mark.parametrize("script", ["held-410-retake", "sjinn-held-html-take-2", "held-garbage-written-off"])
+def test_F87_a_held_clip_is_laid_beside_the_take_that_was_bought_meanwhile(script: str) -> None:
+    """Killed at points of the first run, of the person's decision and of the collect a day later: both are paid once and stored."""
+    tally = explore_one(Work(script, callback=False, stride=11))
+    assert not tally.wrong
+    assert tally.families["held clips"]["beside"] == tally.schedules
 
 
 @pytest.mark.parametrize("script", ["http-429-2", "create-lost-after", "http-503-after"])
@@ -125,6 +135,18 @@ def test_F95_sixteen_processes_of_two_ledgers_on_one_store_buy_each_shot_once() 
 def test_F80_the_races_end_the_same_on_postgresql(postgres_cluster: Cluster) -> None:
     """One code path, two databases."""
     assert race(postgres_cluster.fresh(), 3).wrong == []
+
+
+def test_F96_without_a_prefect_server_the_proof_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be cancelled proves nothing."""
+
+    def dead(_server: PrefectServer) -> None:
+        raise TimeoutError("the Prefect server did not come up")
+
+    monkeypatch.setattr(PrefectServer, "start", dead)
+    table = Table()
+    _cancel(table, Size(cancels=1))
+    assert [kind for kind, _ in table.wrong] == ["coverage"]
 
 
 def test_F68_boards_of_killed_processes_cost_exactly_their_plan() -> None:

@@ -24,6 +24,11 @@ class Job:
     charged_twice: bool = False
 
     @property
+    def dead_link(self) -> str:
+        """What its link gives for a while in place of the clip."""
+        return self.outcome.removeprefix("dead:") if self.outcome.startswith("dead:") else ""
+
+    @property
     def net(self) -> Decimal:
         """What stays paid."""
         return self.billed - self.refunded
@@ -61,6 +66,7 @@ class Script:
     `one_approval`: every life acts under the same approval, and `cap` is what that allows; there is no other limit.
     `patient`: the first render gets everything stored by itself, without a later one or a person.
     `also`: who is asked where the first provider refuses, at `rate` USD a credit. `at_once`: jobs that may run side by side.
+    `decides`: what a person does, in this order, about a first take that is held.
     """
 
     name: str
@@ -86,6 +92,7 @@ class Script:
     also: tuple[str, ...] = ()
     rate: Decimal | None = None
     at_once: int | None = None
+    decides: tuple[str, ...] = ()
 
     @property
     def providers(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from flows.collect import collect
+from flows.collect import collect, exit_code
 from flows.doubts import Decision, resolve
 from flows.plan import Ask, make_plan
 from flows.shooting import PlainSteps, shoot
@@ -30,15 +30,17 @@ KEY = "canary-key-of-the-kills-77aa"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An installation of its own, and the sandbox that it buys from."""
+    """An installation of its own, the sandbox that it buys from, the board's file, and what else is set."""
 
     root: Path
     url: str
+    file: str = "board.yaml"
+    more: tuple[tuple[str, str], ...] = ()
 
     @property
     def board(self) -> Path:
         """The storyboard."""
-        return self.root / "board.yaml"
+        return self.root / self.file
 
     def settings(self) -> Settings:
         """As the environment of a user's shell would give them."""
@@ -48,6 +50,7 @@ class Place:
             "RUSHES_POLL_SECONDS": 0.05,
             "SHORTAPI_KEY": KEY,
             "SHORTAPI_BASE_URL": self.url,
+            **dict(self.more),
         }
         return Settings(**named)
 
@@ -101,6 +104,22 @@ async def _render(settings: Settings, board: str, kill: KillAt) -> ExitCode:
         assert isinstance(approval, Approval), approval
         report = await shoot(production, plan, approval, PlainSteps())
     return ExitCode(report.exit_code)
+
+
+def collect_all(place: Place) -> None:
+    """`rushes collect` until nothing is open: what is still being made at first is there a moment later."""
+    raise SystemExit(int(asyncio.run(_collect_all(place.settings()))))
+
+
+async def _collect_all(settings: Settings) -> ExitCode:
+    code = ExitCode.OK
+    async with Production.open(settings) as production:
+        for _ in range(10):
+            code = exit_code(await collect(production, f"pid {os.getpid()}"))
+            if code is ExitCode.OK:
+                break
+            await asyncio.sleep(0.5)
+    return code
 
 
 def resolve_doubts(place: Place, jobs: list[tuple[str, str]], ahead: float = 7300.0) -> None:
