@@ -26,8 +26,8 @@ from tasks.wait import apply, claimed, is_due, poll_once
 __all__ = ["Collected", "collect", "collect_now", "exit_code"]
 
 AT_ONCE = 8
-NEVER_FOUND = (5, dt.timedelta(days=1))
-"""Tries and age of a job after which "not found" is the provider's last word."""
+LAST_WORD = (5, dt.timedelta(days=1))
+"""Tries and age after which "not found", or "failed and refunded", is the provider's last word about a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +166,18 @@ async def _advance(production: Production, intent: Intent) -> Intent:
 
 
 async def _answered(production: Production, intent: Intent, answer: Snapshot | Failure) -> Intent:
-    """Record what the query showed; a held result goes on only with a link, and a job that is not found ends some day."""
+    """Record what the query showed; a held result goes on only with a link, and a job without a clip ends some day."""
     patiently, ledger = production.patiently, production.ledger
     if isinstance(answer, Snapshot) and intent.state is IntentState.RESULT_HELD and answer.state is State.SUCCEEDED:
         return await patiently(ledger.requeried, intent.intent_id, answer.urls) if answer.urls else intent
     intent = await apply(production, intent, answer)
-    tries, age = NEVER_FOUND
-    lost = isinstance(answer, Failure) and answer.kind is Kind.NOT_FOUND and intent.tries >= tries
-    if lost and production.clock.now() - (intent.submitted_at or intent.created_at) > age:
-        reason = f"the provider does not know the job any more ({tries} tries)"
-        return await patiently(ledger.gone, intent.intent_id, reason)
+    (tries, age), since = LAST_WORD, intent.submitted_at or intent.created_at
+    if isinstance(answer, Failure):
+        why = "the provider does not know the job any more" if answer.kind is Kind.NOT_FOUND else ""
+    else:
+        why, since = (intent.reason or "refunded") if answer.refunded else "", intent.finished_at or since
+    if why and intent.tries >= tries and production.clock.now() - since > age:
+        return await patiently(ledger.gone, intent.intent_id, f"{why} ({tries} tries)")
     return intent
 
 

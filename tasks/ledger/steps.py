@@ -168,16 +168,20 @@ def named(tx: Transaction, intent_id: str, amount: Money, source: str) -> None:
 def failed(tx: Transaction, intent_id: str, reason: str, *, refunded: bool | None, moderated: bool) -> None:
     """The provider says failed: counted as spent until a refund is known (F36 to F40).
 
-    With a refund there is no clip for good: also where a person has closed the row, or a clip was promised before.
+    A refund frees the money, also where a person has closed the row or a clip was promised before. It is a word that may
+    be taken back: the job is asked after further, and a clip that comes all the same is booked and fetched.
     """
     record = tx.load(intent_id)
+    if refunded and record.settled_at is not None and not record.booked:
+        return None
     if (
         refunded
         and record.job_id
         and record.state in {S.ABANDONED, S.SUPERSEDED, S.RESULT_HELD}
         and not tx.rows(_ARTIFACT, intent_id=intent_id)
     ):
-        record.gone, record.reason = 1, reason or "refunded by the provider"
+        record.reason = reason or "refunded by the provider"
+        asking.ask_anew(record)
         books.settle(tx, record, 0, "refunded by the provider")
         state = S.FAILED_FINAL if record.state == S.RESULT_HELD else S(record.state)
         return tx.move(record, state, "failed", {"reason": reason, "refunded": True, "moderated": moderated})
@@ -185,15 +189,12 @@ def failed(tx: Transaction, intent_id: str, reason: str, *, refunded: bool | Non
         return None
     if record.state not in {*_POLLED, S.FAILED_UNSETTLED, S.FAILED_FINAL}:
         return tell_late(tx, record, "failure", {"reason": reason})
-    if record.state == S.FAILED_FINAL and record.settled_micros == 0:
-        return None
     record.reason, record.moderated = reason or record.reason, int(moderated or record.moderated)
     record.finished_at = record.finished_at or tx.now
     facts = {"reason": reason, "refunded": refunded, "moderated": moderated}
+    asking.ask_anew(record)
     if not refunded:
-        asking.ask_anew(record)
         return tx.move(record, S.FAILED_UNSETTLED, "failed", facts)
-    record.gone = 1
     books.settle(tx, record, 0, "refunded by the provider")
     return tx.move(record, S.FAILED_FINAL, "failed", facts)
 

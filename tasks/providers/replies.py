@@ -14,6 +14,7 @@ __all__ = [
     "MESSAGE_MAX",
     "ambiguous",
     "by_status",
+    "contradiction",
     "first_text",
     "kind_of_words",
     "moderated",
@@ -156,6 +157,16 @@ def other_job(reply: Reply, asked: str, echoed: object) -> Failure | None:
     if echoed is None or str(echoed) == asked:
         return None
     return refused(reply, Kind.INVALID, f"asked for job {asked}, the answer is for job {echoed}", "other-job")
+
+
+def contradiction(reply: Reply, envelope: Parsed, names: frozenset[str]) -> Failure | None:
+    """A query whose reply has two different values under one of `names`: a failed poll, since either may be the true one."""
+    named = [name for pairs in envelope.objects for name, _ in {(name, repr(value)) for name, value in pairs}]
+    once = [name for pairs in envelope.objects for name in dict(pairs)]
+    twice = sorted(name for name in names if named.count(name) > once.count(name))
+    return (
+        refused(reply, Kind.TRANSIENT, f"the query's reply contradicts itself in {', '.join(twice)}") if twice else None
+    )
 
 
 def refused(reply: Reply, kind: Kind, text: str, code: object = "") -> Failure:

@@ -30,6 +30,7 @@ from tasks.providers.links import web_links
 from tasks.providers.replies import (
     ambiguous,
     by_status,
+    contradiction,
     first_text,
     kind_of_words,
     moderated,
@@ -68,6 +69,9 @@ _BILLED = frozenset(
     ]
 )
 _NO_BILL = frozenset(["balance", "left", "limit", "max", "min", "per", "quota", "rate", "remaining", "unit"])
+_LINKS = ("videos", "images", "url", "video_url")
+_DECIDE = frozenset(["code", "data", "id", "job_id", "status", "result", "refunded", *_LINKS])
+"""What a query decides by: two values under one of these names are no answer."""
 _STATES = {0: State.QUEUED, 1: State.RUNNING, 2: State.SUCCEEDED}
 _WORDS = {
     "succeeded": State.SUCCEEDED,
@@ -142,6 +146,8 @@ class ShortAPI:
         if not isinstance(data, Mapping) or not {"status", "id", "job_id"} & data.keys():
             return refused(reply, Kind.NOT_FOUND, "the query's reply holds no job")
         echoed = data.get("id", data.get("job_id"))
+        if twofold := contradiction(reply, envelope, _DECIDE):
+            return twofold
         return other_job(reply, handle.job_id, echoed) or _snapshot(data, echoed)
 
     def classify(self, reply: Reply, phase: Phase) -> Failure:
@@ -214,22 +220,26 @@ def _poll_kind(text: str) -> Kind:
 def _state(data: Mapping[str, Any]) -> State:
     status = data.get("status")
     if isinstance(status, str):
-        named = _WORDS.get(status.strip().lower(), State.UNKNOWN)
-    elif type(status) is int:
-        named = _STATES.get(status, State.FAILED)
-    else:
-        named = State.UNKNOWN
-    return State.FAILED if data.get("refunded") is True and named is not State.SUCCEEDED else named
+        return _WORDS.get(status.strip().lower(), State.UNKNOWN)
+    return _STATES.get(status, State.FAILED) if type(status) is int else State.UNKNOWN
+
+
+def _refunded(data: Mapping[str, Any], state: State) -> bool | None:
+    """What `refunded` says of the money: a word about a failed job alone, and never "yes" beside what may be a clip."""
+    refunded, result = data.get("refunded"), data.get("result")
+    if state is not State.FAILED or not isinstance(refunded, bool):
+        return None
+    clips = {**data, "result": None, **result} if isinstance(result, Mapping) else data
+    return None if refunded and any(clips.get(key) for key in ("result", *_LINKS)) else refunded
 
 
 def _snapshot(data: Mapping[str, Any], echoed: object) -> Snapshot:
-    state, result, refunded = _state(data), data.get("result"), data.get("refunded")
+    state, result = _state(data), data.get("result")
     reason = first_text(data, "error", "fail_reason", *_TEXTS) or first_text(result, *_TEXTS)
     failed = state is State.FAILED
     named = data.get("credit", data.get("amount"))
     cost, note = (None, "") if named is None else read_amount(named, ShortAPI.caps.unit)
-    keys = ("videos", "images", "url", "video_url")
-    urls = web_links(result, keys) or web_links({"url": result}, ("url",)) or web_links(data, keys)
+    urls = web_links(result, _LINKS) or web_links({"url": result}, ("url",)) or web_links(data, _LINKS)
     return Snapshot(
         state,
         job_id=None if echoed is None else plain(echoed),
@@ -238,6 +248,6 @@ def _snapshot(data: Mapping[str, Any], echoed: object) -> Snapshot:
         kind=(Kind.MODERATION if moderated(reason) else Kind.GENERATION) if failed else None,
         cost=cost,
         cost_note=note,
-        refunded=refunded if isinstance(refunded, bool) else None,
+        refunded=_refunded(data, state),
         raw_state=plain(str(data.get("status"))),
     )

@@ -29,6 +29,7 @@ from tasks.providers.links import web_links
 from tasks.providers.replies import (
     ambiguous,
     by_status,
+    contradiction,
     first_text,
     moderated,
     ok,
@@ -59,6 +60,8 @@ _WORDS = {
 _CHARGED = frozenset(["billed", "charge", "charged", "consumed", "cost", "debited", "deducted", "spent", "used"])
 _TEXTS = ("errorMsg", "error_msg", "error", "message", "msg")
 _URL_KEYS = ("output_urls", "output_url_list", "output_url", "outputUrls", "urls", "url")
+_DECIDE = frozenset(["success", "data", "task_id", "status", *_TEXTS, *_URL_KEYS])
+"""What a query decides by: two values under one of these names are no answer."""
 
 
 class SJinn:
@@ -149,7 +152,7 @@ def answered(reply: Reply) -> Mapping[str, Any] | Failure:
     if envelope.value.get("success") is not True:
         return refused(reply, _poll_kind(text, code), text or f"error_code {code}", code)
     data = envelope.value.get("data")
-    return data if isinstance(data, Mapping) else {}
+    return contradiction(reply, envelope, _DECIDE) or (data if isinstance(data, Mapping) else {})
 
 
 def _message(envelope: Parsed | Unreadable) -> str:

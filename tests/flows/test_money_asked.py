@@ -234,6 +234,24 @@ async def test_F87_asking_ends_when_the_provider_says_for_good_that_there_is_non
     assert exit_code([left]) == 6
 
 
+async def test_F87_a_refunded_failure_is_asked_after_for_a_day_before_it_is_the_last_word(tmp_path: Path) -> None:
+    """Its money is free at once, its clip is not given up at once: the schedule asks some more times and then leaves it."""
+    with till(tmp_path, "failed-refunded") as here:
+        house = timed(here, "shortapi")
+        report = await house.render(here.board())
+        (failed,) = house.intents()
+        asked = [_seen(here, "query")]
+        for _ in range(8):
+            house.clock.ahead += 6 * 3600
+            await house.collected(due_only=True)
+            asked.append(_seen(here, "query"))
+        (left,) = house.intents()
+    assert (report.exit_code, failed.state, failed.gone) == (5, S.FAILED_FINAL, False)
+    assert (failed.settled.micros, left.settled.micros) == (0, 0)
+    assert asked == [*range(asked[0], asked[0] + 6), *[asked[0] + 5] * 3], "five more times, then never again"
+    assert left.gone
+
+
 @PROVIDERS
 async def test_F109_a_shot_that_waits_for_a_slot_asks_after_dead_jobs_of_its_own_run(
     provider: str, tmp_path: Path

@@ -35,6 +35,7 @@ __all__ = ["Oracle"]
 JOB_SECONDS = 70.0
 LATE = 80_000.0
 """Seconds for which a job that is late is called failed, or a link is dead, before the clip is there all the same."""
+FAILED_TOO = {"shortapi": '3, "refunded": true', "sjinn": '-1, "error": "generation failed"'}
 ODD_TEXTS = {"contradiction": "generation could not be started", "odd-bill": "balance 12.50 left"}
 USD_PER_SECOND = Decimal("0.143")
 CREDITS_PER_SECOND = Decimal(200)
@@ -254,6 +255,9 @@ class Oracle(httpx.AsyncBaseTransport):
             return sent(200, b"<html>busy</html>")
         if kind == "cut":
             return sent(200, json.dumps(self._snapshot(job, "ok")).encode()[:20])
+        if kind == "two-fold":
+            told = json.dumps(self._snapshot(job, kind)).removesuffix("}}")
+            return sent(200, f'{told}, "status": {FAILED_TOO[job.provider]}}}}}'.encode())
         return reply(self._snapshot(job, kind))
 
     def _snapshot(self, job: Job, kind: str) -> dict[str, Any]:
@@ -273,13 +277,15 @@ class Oracle(httpx.AsyncBaseTransport):
                 job.refunded, data["refunded"] = job.billed, True
             if job.outcome == "failed-billed":
                 data["refunded"] = False
+        if kind.startswith("refunded"):
+            data["refunded"] = True
         twisted(kind, data, sjinn=sjinn)
         return {"success": True, "data": data} if sjinn else {"code": 0, "data": data}
 
     def _state(self, job: Job, kind: str) -> str:
-        if job.outcome == "stuck" or self.time.ticks < job.accepted_at + JOB_SECONDS or kind == "backwards":
+        if job.outcome == "stuck" or self.time.ticks < job.accepted_at + JOB_SECONDS or kind.endswith("backwards"):
             return "running"
-        if kind == "failed-first" or (job.outcome == "late" and self.time.ticks < job.accepted_at + LATE):
+        if kind.endswith("failed-first") or (job.outcome == "late" and self.time.ticks < job.accepted_at + LATE):
             return "failed"
         return "failed" if job.outcome.startswith(("failed", "moderated")) else "done"
 

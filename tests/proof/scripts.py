@@ -87,6 +87,9 @@ def _polls() -> Iterator[Script]:
     yield Script("never-found", query=("404",) * 5)
     yield Script("failed-first", query=("ok", "failed-first"))
     yield Script("failed-for-a-day", job=("late",))
+    for kind in ("refunded-backwards", "refunded-failed-first", "two-fold"):
+        yield Script(kind, query=("ok", kind))
+    yield Script("two-fold-at-sjinn", provider="sjinn", query=("ok", "two-fold"))
 
 
 def _ends() -> Iterator[Script]:
