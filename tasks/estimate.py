@@ -187,7 +187,8 @@ def decide(ledger: Ledger, board: str, request: ShotRequest, caps: Caps, key: st
     row = ledger.find(key)
     if row is None:
         return _new_shot(ledger, board, request, caps)
-    if row.state in _ENDED:
+    # A clip that comes after its shot was bought anew lies beside the newer take, whatever its row has become.
+    if row.state in _ENDED or row.extra:
         row = _retaken(ledger, board, request.shot, row) or row
     if row.state in _DONE and row.artifact is not None:
         return Decision(Action.REUSE, row, f"take {row.take} of {row.shot}")

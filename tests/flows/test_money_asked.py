@@ -123,11 +123,11 @@ async def test_F106_nobody_waits_behind_a_dead_link(provider: str, tmp_path: Pat
 
 
 @PROVIDERS
-@pytest.mark.parametrize("way", ["retake", "take: 2"])
+@pytest.mark.parametrize("way", ["retake", "write-off and retake", "take: 2"])
 async def test_F87_a_held_clip_is_collected_after_its_shot_was_bought_anew(
     way: str, provider: str, tmp_path: Path
 ) -> None:
-    """Its take is laid beside the newer one under its own number; both are paid, once each."""
+    """Its take is laid beside the newer one, which stays the shot's, under its own number; both are paid, once each."""
     with till(tmp_path, "file-html*400") as here:
         house = timed(here, provider)
         board = here.board(paid_board(provider=provider))
@@ -135,14 +135,17 @@ async def test_F87_a_held_clip_is_collected_after_its_shot_was_bought_anew(
         here.sandbox.clear_faults()
         again = await _bought_anew(house, board, way, provider)
         old, new = house.intents()
-        assert (old.state, new.state, again.rows[0].state) == (S.SUPERSEDED, S.STORED, "stored")
+        ended = S.ABANDONED if "write-off" in way else S.SUPERSEDED
+        assert (old.state, new.state, again.rows[0].state) == (ended, S.STORED, "stored")
         house.clock.ahead += 4000
         (found,) = await house.collected(due_only=True)
         after = await house.collected(due_only=True)
+        latest = await house.render(board)
         old, new = house.intents()
         account = here.truth
-    assert (found.before, found.intent.intent_id, exit_code([found])) == (S.SUPERSEDED, old.intent_id, 0)
+    assert (found.before, found.intent.intent_id, exit_code([found])) == (ended, old.intent_id, 0)
     assert (old.state, old.extra, old.take, new.take) == (S.STORED, True, 1, 2)
+    assert (latest.rows[0].action, latest.rows[0].take) == ("reuse", 2)
     assert after == []
     folder = tmp_path / "store/TILL/shots/SH010"
     assert {path.name for path in folder.glob("*.mp4")} == {"SH010_TK01.mp4", "SH010_TK02.mp4"}
@@ -150,8 +153,29 @@ async def test_F87_a_held_clip_is_collected_after_its_shot_was_bought_anew(
     assert len(account.jobs) == 2
 
 
+async def test_F87_a_clip_that_comes_after_a_failure_does_not_undo_the_retake(tmp_path: Path) -> None:
+    """Called failed and refunded, bought anew, then done all the same: the film keeps the take that a person asked for."""
+    with till(tmp_path) as here:
+        house = timed(here, "shortapi")
+        board = here.board()
+        await _bought(house, board, lambda ledger, one: ledger.failed(one, "it says failed", refunded=True))
+        await house.retake(board, "it failed")
+        house.clock.ahead += 4000
+        await house.collected(due_only=True)
+        latest = await house.render(board)
+        (planned,) = house.run("plan", str(board), "--json").document["shots"]
+        old, new = house.intents()
+        account = here.truth
+    assert (old.state, old.take, new.state, new.take) == (S.STORED, 1, S.STORED, 2)
+    assert [(row.action, row.take) for row in latest.rows] == [("reuse", 2)]
+    assert (planned["action"], planned["take"]) == ("reuse", 2)
+    assert sum(one.settled.amount for one in (old, new)) == sum(job.billed for job in account.jobs)
+
+
 async def _bought_anew(house: Timed, board: Path, way: str, provider: str) -> RunReport:
-    if way == "retake":
+    if way == "write-off and retake":
+        assert house.run("resolve", house.intents()[0].intent_id, "--write-off").code == 0
+    if "retake" in way:
         return await house.retake(board, "too dark")
     return await house.render(house.board(_two_takes(provider)))
 
