@@ -264,10 +264,10 @@ async def _aftermath(stage: Stage, production: Production, collected: Sequence[C
 
 
 def _final(stage: Stage, production: Production) -> Iterator[tuple[str, Intent | None]]:
-    """Each shot with its take, or with the newer one for which that was given up."""
+    """Each shot with its take, or with the newer one for which that was given up, where it is not stored itself."""
     for request in stage.requests:
         intent = production.ledger.find(stage.key_of(request))
-        if intent is not None and intent.state in {IntentState.SUPERSEDED, IntentState.ABANDONED}:
+        if intent is not None and intent.state is not IntentState.STORED:
             intent = production.ledger.live_for_shot(BOARD, request.shot, intent.family) or intent
         yield request.shot, intent
 
