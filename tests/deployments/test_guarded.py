@@ -3,9 +3,10 @@
 import base64
 import json
 import shutil
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +19,8 @@ from tests.fixtures.boards import board, stills
 from tests.fixtures.command import Installation
 from tests.fixtures.prefect_rest import Rest
 from tests.fixtures.prefect_server import free_port
-from tests.fixtures.serving import serving
+from tests.fixtures.quoting import Quoting, quoting, traces
+from tests.fixtures.serving import eventually, serving
 
 pytestmark = [pytest.mark.prefect, pytest.mark.browser, pytest.mark.xdist_group("prefect")]
 
@@ -46,6 +48,12 @@ ATTACK = """async (api) => {
     return tried;
 }"""
 
+KEY = "sk-canary/5e+31=quoted-ba"
+HOSTILE = "![a](SITE/t.png) <img src=SITE/h.png> [Approve](SITE/l) `c` # D ** wants 0.01 USD ** SITE/b | e"
+FOREIGN = """site => [...document.querySelectorAll("a, img, iframe, object, embed, link, script, svg image")]
+    .map(one => one.src || one.href || one.data || "").filter(one => String(one.baseVal ?? one).startsWith(site))"""
+"""What a page holds of another site, fetched already or not yet."""
+
 
 @dataclass(frozen=True)
 class Guarded:
@@ -55,11 +63,35 @@ class Guarded:
     rest: Rest
     port: int
     login: str
+    theirs: Quoting
 
     @property
     def ui(self) -> str:
         """Where people see it."""
         return f"http://127.0.0.1:{self.port}"
+
+
+@dataclass(frozen=True)
+class Hostile:
+    """A run that asks for approval, a page of its server, and the other site that its words point to."""
+
+    guarded: Guarded
+    run: str
+    digest: str
+    page: Any
+    elsewhere: str
+    asked: list[str]
+    words: str
+    pictures: Path
+
+    def shows(self, path: str, *texts: str) -> None:
+        """The page at `path` shows the texts as they are, and holds nothing of the other site."""
+        if path:
+            self.page.goto(self.guarded.ui + path)
+        for text in texts:
+            self.page.locator("body", has_text=text).wait_for()
+        self.page.screenshot(path=self.pictures / f"{path.replace('/', '-') or 'form'}.png", full_page=True)
+        assert self.page.evaluate(FOREIGN, self.elsewhere) == [], path
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +101,14 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     stills(folder / "stills")
     port = free_port()
     house = Installation(folder, {"PREFECT_HOME": str(folder / "prefect")})
-    with serving(house, "--port", str(port), seconds=300) as served:
-        login = (house.home / "prefect-login").read_text()
-        rest = Rest(served.document["api_url"], login)
-        yield Guarded(house, rest, port, login)
-        rest.close()
+    with quoting(KEY) as theirs:
+        # Only what `serve` runs has the key: commands of the house buy nothing here.
+        paid = {"SHORTAPI_KEY": KEY, "SHORTAPI_BASE_URL": theirs.url, "RUSHES_POLL_SECONDS": "0.3"}
+        with serving(house, "--port", str(port), seconds=300, **paid) as served:
+            login = (house.home / "prefect-login").read_text()
+            rest = Rest(served.document["api_url"], login)
+            yield Guarded(house, rest, port, login, theirs)
+            rest.close()
 
 
 @contextmanager
@@ -115,9 +150,9 @@ def browser(*more: str) -> Iterator[Any]:
         chromium.close()
 
 
-def log_in(page: Any, guarded: Guarded, path: str = "/dashboard") -> None:
-    """As a person does: the login goes into the one field of the page."""
-    page.goto(f"{guarded.ui}{path}")
+def log_in(page: Any, guarded: Guarded, path: str) -> None:
+    """As a person does: the login goes into the one field of the page, which not every page of the server leads to."""
+    page.goto(f"{guarded.ui}/deployments")
     page.locator("input").first.fill(guarded.login)
     page.locator("input").first.press("Enter")
     page.wait_for_url(lambda url: "login" not in url)
@@ -182,3 +217,62 @@ def test_F97_a_person_logs_in_and_a_command_of_the_house_needs_no_more(guarded: 
     assert guarded.login not in printed.out + printed.err
     assert guarded.login not in guarded.rest.everything()
     assert json.loads(printed.out)["board"] == "HAND"
+
+
+@pytest.fixture(scope="module")
+def hostile(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Hostile"]:
+    """A board whose title attacks, approved by hand, at a provider whose replies attack and quote our key in every form."""
+    with site() as (elsewhere, asked):
+        words = HOSTILE.replace("SITE", elsewhere)
+        guarded.theirs.aside = words
+        prompts = ["loud 0", *(f"refused {number}" for number in range(4)), "failed 1", "odd 0"]
+        spec = guarded.house.folder / "hostile.yaml"
+        text = board(
+            code="HOSTILE", shots=len(prompts), provider="shortapi", budget="{cap: 12.00 USD, auto_approve: 0.10 USD}"
+        )
+        text = text.replace("title: Colours of HOSTILE", f"title: {json.dumps(words)}")
+        for number, prompt in enumerate(prompts, start=1):
+            text = text.replace(f"prompt: Push in {number}}}", f"prompt: {prompt} push in}}")
+        spec.write_text(text)
+        run = guarded.rest.start("render/render", spec=str(spec)).raise_for_status().json()["id"]
+        digest = guarded.rest.asks(run)["properties"]["digest"]["default"]
+        with browser() as page:
+            log_in(page, guarded, f"/runs/flow-run/{run}")
+            yield Hostile(guarded, run, digest, page, elsewhere, asked, words, tmp_path_factory.mktemp("pictures"))
+
+
+def test_F100_what_strangers_write_stays_words_in_the_form_and_in_every_artifact(hostile: Hostile) -> None:
+    """Pictures, links, HTML, headings and a rewritten question, in a title and in a provider's reply: shown as written, and nothing is fetched."""
+    rest, page, run = hostile.guarded.rest, hostile.page, hostile.run
+    page.get_by_role("button", name="Resume").first.click()
+    hostile.shows("", f"“{hostile.words}” wants 3.003 USD; budget.auto_approve is 0.10 USD.")
+    rest.resume(run, decision="approve", digest=hostile.digest)
+    rest.until(run, "Needs a person")
+    shown = {one["key"].removeprefix("rushes-hostile-"): one["id"] for one in rest.artifacts(run)}
+    assert shown.keys() == {"plan", "progress", "summary", "costs"}
+    hostile.shows(f"/artifacts/artifact/{shown['plan']}", f"Plan of “{hostile.words}”", "0.429 USD")
+    hostile.shows(f"/artifacts/artifact/{shown['summary']}", hostile.words)
+    hostile.shows(f"/artifacts/artifact/{shown['costs']}", hostile.words, "0.429 USD")
+    hostile.shows("/artifacts", "rushes-hostile-costs")
+    hostile.shows("/runs", "HOSTILE")
+    assert hostile.asked == []
+
+
+def test_F99_a_key_that_is_quoted_back_is_nowhere_in_prefect(hostile: Hostile) -> None:
+    """Every row of the server's database is read: logs, states, artifacts, inputs and events among them; and what `serve` said."""
+    folder = hostile.guarded.house.folder
+    rows = eventually(lambda: _rows_of_an_ended_run(folder / "prefect" / "prefect.db"))
+    assert len(hostile.guarded.theirs.prompts) == 7, "every form was quoted"
+    for table in ("log", "artifact", "task_run_state", "events"):
+        assert any("redacted" in row for row in rows if row.startswith(f'INSERT INTO "{table}"')), table
+    # JSON in JSON doubles the backslashes of the forms that have some.
+    held = "\n".join([*rows, (folder / "serve.log").read_text()]).replace("\\\\", "\\").lower()
+    assert [one for one in traces(KEY) if one.decode().lower() in held] == []
+
+
+def _rows_of_an_ended_run(database: Path) -> list[str]:
+    """Every row as text, once the run's last line and last event are among them: the server writes those some seconds later."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
+        rows = [row for row in opened.iterdump() if row.startswith("INSERT")]
+    last = ("Finished in state Needs a person", "prefect.flow-run.Needs a person")
+    return rows if all(any(mark in row for row in rows) for mark in last) else []
