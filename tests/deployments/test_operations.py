@@ -333,7 +333,7 @@ def test_a_render_by_hand_ends_on_a_signal_and_the_same_command_goes_on(works: W
         running.send_signal(number)
         said += running.communicate(timeout=PATIENCE)[0]
         assert running.returncode == 130, said
-        assert "2 bought jobs go on at the provider: HAND SH010 TK01, HAND SH020 TK01" in said
+        assert "2 bought jobs are not stored yet: HAND SH010 TK01, HAND SH020 TK01" in said
         assert f"`rushes render {spec} --yes` goes on from here" in said
         assert "Traceback" not in said
     works.sandbox.advance(HOUR)
