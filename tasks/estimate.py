@@ -6,7 +6,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -95,7 +95,10 @@ class PlannedShot:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A priced board. `digest` binds what is `bound`; `auto_caps` hold for runs that no person approved."""
+    """A priced board. `digest` binds what is `bound`; `auto_caps` hold for runs that no person approved.
+
+    `rates` are the day's, by unit, of what it buys: earlier orders without a rate count at them against a cap in USD.
+    """
 
     board: str
     title: str
@@ -108,6 +111,7 @@ class Plan:
     digest: str
     providers: tuple[str, ...] = ()
     auto_caps: tuple[Cap, ...] = ()
+    rates: Mapping[str, Decimal] = field(default_factory=dict)
 
     @property
     def by_unit(self) -> dict[str, Money]:
@@ -282,6 +286,11 @@ def estimate(
         digest="",
         providers=providers,
         auto_caps=_auto_caps(settings),
+        rates={
+            shot.quote.money.unit: rate
+            for shot in shots
+            if shot.spends.micros and (rate := settings.account(shot.provider).rate) is not None
+        },
     )
     return part_of(plan, plan.shots)
 

@@ -147,8 +147,13 @@ def _needs_a_person(plan: Plan, ledger: Ledger, wish: Wish) -> str:
         if total is None or total > limit.amount:
             return f"{name} is {limit}"
     for cap in plan.auto_caps:
-        total, committed = _total(plan, cap.limit.unit), ledger.committed(cap)
-        if cap.scope == "auto" and (total is None or committed.amount + total > cap.limit.amount):
+        if cap.scope != "auto":
+            continue
+        try:
+            total, committed = _total(plan, cap.limit.unit), ledger.committed(cap, plan.rates)
+        except Refused as error:
+            return f"RUSHES_AUTO_DAY_CAP: {error}"
+        if total is None or committed.amount + total > cap.limit.amount:
             return f"RUSHES_AUTO_DAY_CAP is {cap.limit}, of which {committed} are committed today"
     return ""
 
@@ -236,7 +241,7 @@ def _within_caps(plan: Plan, ledger: Ledger, max_cost: Money | None) -> None:
                 f"the {cap.scope} cap of {cap.limit} cannot be held against a price in credits",
                 "Set SJINN_USD_PER_CREDIT, or write the cap in the provider's unit.",
             )
-        committed = ledger.committed(cap) if cap.scope != "run" else Money(0, cap.limit.unit)
+        committed = ledger.committed(cap, plan.rates) if cap.scope != "run" else Money(0, cap.limit.unit)
         if committed.amount + wanted > cap.limit.amount:
             raise Refused(
                 f"the {cap.scope} cap is {cap.limit}: {committed} committed, {wanted.normalize():f} more wanted",

@@ -11,23 +11,38 @@
 Until it is settled a reservation only grows, past a cap if need be: what the provider names is a fact, but an amount below
 the quote is no bill yet, and money that it freed would be spent twice. Settling brings it to what was named last. ADJUST was
 negative in ledgers of the first schema. Buckets are kept for every scope, limited or not, in the quote's unit and, where the
-order had a rate, in USD, so that a cap set later counts what was spent.
+order had a rate, in USD, so that a cap set later counts what was spent. What was ordered without a rate is in no bucket in
+USD: a cap in USD that is asked about it counts it at the rate of whoever asks (`unrated`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from specs.money import USD
+from specs.money import USD, Money
 from tasks.ledger import schema
 from tasks.ledger.database import Prepared
 from tasks.ledger.record import Record
 from tasks.ledger.rows import usd_micros
-from tasks.ledger.transaction import Transaction, binds
+from tasks.ledger.transaction import Transaction, binds, load_query
 
-__all__ = ["SCOPES", "Kind", "book", "bucket_keys", "buckets", "close", "grow_to", "make_buckets", "release", "settle"]
+__all__ = [
+    "RATE_IT",
+    "SCOPES",
+    "UNRATED",
+    "Kind",
+    "book",
+    "bucket_keys",
+    "buckets",
+    "close",
+    "grow_to",
+    "make_buckets",
+    "release",
+    "settle",
+    "unrated",
+]
 
 Kind = Literal["RESERVE", "SETTLE", "RELEASE", "ADJUST", "REFUND"]
 SCOPES = ("run", "approval", "board", "shot", "day", "month", "auto", "provider")
@@ -47,6 +62,16 @@ _MOVE = Prepared(
         " WHERE scope = :scope AND scope_key = :scope_key AND unit = :unit"
     )
 )
+
+_intent = schema.intent
+UNRATED = load_query(
+    _intent.c.rate.is_(None),
+    _intent.c.unit != sa.literal_column(f"'{USD}'"),
+    _intent.c.reserved_micros + _intent.c.settled_micros > sa.literal_column("0"),
+)
+"""Rows with money that no bucket in USD holds."""
+RATE_IT = "Set SJINN_USD_PER_CREDIT and buy there, or write the cap in the unit of those orders."
+"""What a person does about a cap in USD and orders without a rate."""
 
 
 def bucket_keys(record: Record) -> dict[str, str]:
@@ -71,6 +96,18 @@ def buckets(record: Record) -> Iterator[dict[str, Any]]:
     units = [record.unit] if record.unit == USD or record.rate is None else [record.unit, USD]
     for scope, key in bucket_keys(record).items():
         yield from ({"scope": scope, "scope_key": key, "unit": unit} for unit in units)
+
+
+def unrated(records: Iterable[Record], scope: str, key: str, rates: Mapping[str, Decimal]) -> tuple[int, str]:
+    """What `records` without a rate add, in micros, to a bucket in USD at `rates` by unit; else which of them have none."""
+    mine = [record for record in records if bucket_keys(record).get(scope) == key]
+    unknown = [record for record in mine if record.unit not in rates]
+    if unknown:
+        money = Money(sum(one.booked for one in unknown if one.unit == unknown[0].unit), unknown[0].unit)
+        shots = ", ".join(dict.fromkeys(f"{one.board} {one.shot} TK{one.take:02d}" for one in unknown[:5]))
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        return 0, f"{money} were ordered without a rate in USD ({shots}{more}) and count against it"
+    return sum(usd_micros(record.booked, rates[record.unit]) or 0 for record in mine), ""
 
 
 def make_buckets(tx: Transaction, record: Record) -> None:

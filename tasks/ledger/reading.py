@@ -42,6 +42,7 @@ __all__ = [
     "takes",
     "totals",
     "unconfirmed_bills",
+    "unrated",
     "vouches",
 ]
 
@@ -336,6 +337,11 @@ def cap_states(connection: Connection, scope: str | None = None, key: str | None
         CapState(one, name, None if limit is None else Money(limit, unit), Money(committed, unit))
         for one, name, unit, limit, committed in connection.execute(statement)
     ]
+
+
+def unrated(connection: Connection) -> list[Record]:
+    """Rows with money that no bucket in USD holds, oldest first."""
+    return [Record(*row) for row in rows_of(connection, books.UNRATED, {})]
 
 
 _NEWEST = Prepared(sa.select(sa.func.max(_event.c.seq)))

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -79,6 +80,11 @@ _RECOVERY = Prepared(sa.select(schema.ledger.c.recovery))
 _CAP = Prepared(
     sa.text(
         "SELECT limit_micros, committed_micros FROM cap WHERE scope = :scope AND scope_key = :scope_key AND unit = :unit"
+    )
+)
+_IN_CREDITS = Prepared(
+    sa.text(
+        "SELECT 1 FROM cap WHERE scope = :scope AND scope_key = :scope_key AND unit <> 'USD' AND committed_micros > 0"
     )
 )
 _LIMIT = Prepared(
@@ -318,8 +324,24 @@ def _commit_caps(tx: Transaction, order: Order, run: _Run, record: Record) -> No
         if limit is not None:
             _note_limit(tx, bucket, limit)
         micros = books.moved(record, 0, record.quote_micros, bucket["unit"])
-        if not tx.run(_COMMIT, {**bucket, "micros": micros, "limit": _NO_LIMIT if limit is None else limit}):
-            raise NotReserved(_refused(tx, bucket, Money(limit or 0, bucket["unit"]), Money(micros, bucket["unit"])))
+        beside = 0 if limit is None else _unrated(tx, record, bucket)
+        if not tx.run(_COMMIT, {**bucket, "micros": micros, "limit": _NO_LIMIT if limit is None else limit - beside}):
+            unit = bucket["unit"]
+            raise NotReserved(_refused(tx, bucket, Money(limit or 0, unit), Money(micros, unit), beside))
+
+
+def _unrated(tx: Transaction, record: Record, bucket: dict[str, str]) -> int:
+    """What was ordered without a rate and counts against a cap in USD: at this order's rate, where that is of its unit."""
+    scope, key = bucket["scope"], bucket["scope_key"]
+    if bucket["unit"] != USD or not tx.rows(_IN_CREDITS, scope=scope, scope_key=key):
+        return 0
+    rates = {record.unit: Decimal(record.rate)} if record.rate is not None else {}
+    micros, unknown = books.unrated(tx.records(books.UNRATED), scope, key, rates)
+    if unknown:
+        nothing = Money(0, USD)
+        message = f"{_NAMED.get(scope, f'the {scope} cap of {key}')} is in USD, and {unknown}"
+        raise NotReserved(BudgetRefused(scope, key, None, nothing, record.money(record.quote_micros), message))
+    return micros
 
 
 def _limits(order: Order, record: Record, caps: Sequence[Cap]) -> dict[tuple[str, str], int]:
@@ -390,8 +412,8 @@ def raise_limits(tx: Transaction, caps: Sequence[Cap]) -> None:
             _note_limit(tx, bucket, max(here))
 
 
-def _refused(tx: Transaction, bucket: dict[str, str], limit: Money, wanted: Money) -> BudgetRefused:
-    committed = Money(tx.rows(_CAP, **bucket)[0][1], wanted.unit)
+def _refused(tx: Transaction, bucket: dict[str, str], limit: Money, wanted: Money, beside: int) -> BudgetRefused:
+    committed = Money(tx.rows(_CAP, **bucket)[0][1] + beside, wanted.unit)
     scope, key = bucket["scope"], bucket["scope_key"]
     named = _NAMED.get(scope, f"the {scope} cap of {key}")
     message = f"{named} is {limit}: {committed} committed, {wanted} more wanted"

@@ -4,14 +4,15 @@ import datetime as dt
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import sqlalchemy as sa
 
-from specs.money import Money
+from specs.money import USD, Money
 from tasks.errors import Refused
-from tasks.ledger import asking, audit, breakers, people, reading, recovery, reserving, schema, steps
+from tasks.ledger import asking, audit, books, breakers, people, reading, recovery, reserving, schema, steps
 from tasks.ledger.acceptance import accepted
 from tasks.ledger.answers import REPLY, Answer, keep, vouched
 from tasks.ledger.database import PATIENCE, LedgerUnavailable, Prepared, micros_of, moment, unwritable
@@ -609,14 +610,22 @@ class Ledger:
         with self._writing() as tx:
             reserving.raise_limits(tx, caps)
 
-    def committed(self, cap: Cap) -> Money:
-        """What counts against `cap` now, in its unit; today's or this month's bucket for `day`, `auto` and `month`."""
+    def committed(self, cap: Cap, rates: Mapping[str, Decimal] | None = None) -> Money:
+        """What counts against `cap` now, in its unit; today's or this month's bucket for `day`, `auto` and `month`.
+
+        Raises:
+            Refused: a cap in USD, and orders of which neither they nor `rates` name a rate.
+        """
         with self._database.reading() as connection:
             today = moment(self._database.now(connection)).date().isoformat()
             key = {"day": today, "month": today[:7], "auto": today}.get(cap.scope, cap.key)
             states = reading.cap_states(connection, cap.scope, key)
+            unrated = reading.unrated(connection) if cap.limit.unit == USD else []
+        beside, unknown = books.unrated(unrated, cap.scope, key, rates or {})
+        if unknown:
+            raise Refused(f"the {cap.scope} cap of {cap.limit} is in USD, and {unknown}", books.RATE_IT)
         found = [state.committed for state in states if state.committed.unit == cap.limit.unit]
-        return found[0] if found else Money(0, cap.limit.unit)
+        return (found[0] if found else Money(0, cap.limit.unit)) + Money(beside, cap.limit.unit)
 
     def breaker_state(self, provider: str, account: str) -> Breaker | None:
         """The account's open breaker, `money` before `create`; None when creates are free."""

@@ -228,3 +228,22 @@ def test_totals_keep_doubt_reserved_and_settled_apart(desk: Desk) -> None:
     assert (usd(totals.in_doubt["USD"]), usd(totals.settled["USD"])) == ("1.43", "1.43")
     assert (usd(totals.reserved_usd), usd(totals.quoted_usd)) == ("2.43", "6.72")
     assert ledger.totals(provider="sjinn").quoted == {"sjinn-credits": Money.of(1000, "sjinn-credits")}
+
+
+@pytest.mark.parametrize("scope", ["run", "board", "day", "month"])
+def test_F93_the_reservation_itself_counts_what_has_no_rate(desk: Desk, scope: str) -> None:
+    """No plan is asked: 1000 credits without a rate and 1000 at 0.001 are two dollars in every bucket, and three in no cap of 2.50."""
+    ledger = desk.begun()
+    key = {"board": "LIFTOFF"}.get(scope, "")
+    ample = (Cap("run", "", Money.of(9999, "sjinn-credits")),)
+    tight = (*ample, Cap(scope, key, Money.of("2.50")))  # type: ignore[arg-type]
+    reserved(ledger, credits_order("SH010", rate=None, caps=ample))
+    reserved(ledger, credits_order("SH020", caps=tight))
+    third = ledger.reserve(credits_order("SH030", caps=tight))
+    other = ledger.reserve(order("SH040", caps=(Cap("run", "", Money.of(100)), Cap(scope, key, Money.of("90.00")))))  # type: ignore[arg-type]
+    assert isinstance(third, BudgetRefused)
+    assert "2.00 USD committed, 1.00 USD more wanted" in third.message
+    assert isinstance(other, BudgetRefused)
+    assert "1000 sjinn-credits were ordered without a rate in USD (LIFTOFF SH010 TK01)" in other.message
+    assert len(ledger.intents()) == 2
+    assert ledger.verify() == []
