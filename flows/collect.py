@@ -169,7 +169,7 @@ async def _answered(production: Production, intent: Intent, answer: Snapshot | F
     """Record what the query showed; a held result goes on only with a link, and a job without a clip ends some day."""
     patiently, ledger = production.patiently, production.ledger
     if isinstance(answer, Snapshot) and intent.state is IntentState.RESULT_HELD and answer.state is State.SUCCEEDED:
-        return await patiently(ledger.requeried, intent.intent_id, answer.urls) if answer.urls else intent
+        return await patiently(ledger.succeeded, intent.intent_id, answer.urls, None) if answer.urls else intent
     intent = await apply(production, intent, answer)
     (tries, age), since = LAST_WORD, intent.submitted_at or intent.created_at
     if isinstance(answer, Failure):

@@ -3,9 +3,10 @@
 import getpass
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from specs.money import Money
+from specs.money import MAX_BILL, Money
 from tasks.errors import Refused, SetupProblem
 from tasks.hints import confirms, unconfirmed
 from tasks.ledger import REFUTED, Answer, Cap, Intent, IntentState, Ledger, Named, PassedCap, Vouch
@@ -100,6 +101,7 @@ class Questions:
     replies: Mapping[str, Answer] = field(default_factory=dict)
     unconfirmed: Mapping[str, Sequence[Named]] = field(default_factory=dict)
     vouches: Sequence[Vouch] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def need_a_person(self) -> bool:
@@ -119,7 +121,8 @@ def open_questions(ledger: Ledger, caps: Sequence[Cap] = ()) -> Questions:
     named = unconfirmed([event for intent_id in replies for event in ledger.events(intent_id)])
     asked = [*ledger.doubts(), *map(ledger.get, named), *ledger.unconfirmed_bills(), *bills, *failed]
     intents = list({intent.intent_id: intent for intent in asked}.values())
-    return Questions(intents, passed, replies, named, ledger.vouches())
+    unread = {intent.intent_id: ledger.unread_bill(intent.intent_id) for intent in intents}
+    return Questions(intents, passed, replies, named, ledger.vouches(), unread)
 
 
 def needs_person(intent: Intent) -> bool:
@@ -142,7 +145,7 @@ def question_json(questions: Questions) -> list[dict[str, Any]]:
             "billed": intent.billed.text if intent.billed else None,
             "unit": intent.quote.unit,
             "job_id": intent.job_id,
-            "reason": _why(intent, questions.passed),
+            "reason": _why(intent, questions),
             "since": intent.updated_at.isoformat(),
             "unconfirmed": [one.facts() for one in questions.unconfirmed.get(intent.intent_id, ())],
             "reply": _reply_json(questions.replies.get(intent.intent_id)),
@@ -162,7 +165,7 @@ def question_lines(questions: Questions) -> Iterator[str]:
     """What people read: each intent, the money at stake, why, what its reply said, and what can be said of it."""
     intents, passed = questions.intents, questions.passed
     for intent in intents:
-        yield _line(intent, passed)
+        yield _line(intent, questions)
         yield from _reply_lines(intent, questions)
     yield from (f"{cap}; confirm each bill, or raise the cap" for cap in passed)
     doubts = [intent for intent in intents if intent.state is IntentState.IN_DOUBT]
@@ -202,9 +205,9 @@ def _reply_lines(intent: Intent, questions: Questions) -> Iterator[str]:
         )
 
 
-def _line(intent: Intent, passed: Sequence[PassedCap]) -> str:
+def _line(intent: Intent, questions: Questions) -> str:
     what = f"{intent.board} {intent.shot} TK{intent.take:02d}"
-    return f"{intent.intent_id}  {what}  {intent.state}  {at_stake(intent)}: {_why(intent, passed)}"
+    return f"{intent.intent_id}  {what}  {intent.state}  {at_stake(intent)}: {_why(intent, questions)}"
 
 
 def at_stake(intent: Intent) -> str:
@@ -214,13 +217,15 @@ def at_stake(intent: Intent) -> str:
     return f"{intent.billed} billed by {intent.provider} for a quote of {intent.quote}"
 
 
-def _why(intent: Intent, passed: Sequence[PassedCap] = ()) -> str:
-    caps = [f"the {cap.scope} cap of {cap.limit}" for cap in passed if intent in cap.intents]
+def _why(intent: Intent, questions: Questions) -> str:
+    caps = [f"the {cap.scope} cap of {cap.limit}" for cap in questions.passed if intent in cap.intents]
     match intent.state:
         case IntentState.IN_DOUBT:
             return intent.doubt_reason
         case IntentState.FAILED_UNSETTLED:
             return f"{intent.reason or 'failed'}; counted as spent a day after it failed, unless a refund is seen"
+        case _ if unread := questions.unread.get(intent.intent_id):
+            return f"{unread}; buying stops there until a person confirms the bill"
         case _ if caps:
             return f"{', '.join(caps)} is passed: nobody has confirmed this bill"
         case _ if intent.twin:
@@ -296,7 +301,8 @@ def _absent(ledger: Ledger, intent_id: str, who: str, why: str) -> Intent:
 
 
 def _amount(text: str, intent: Intent) -> Money:
-    return Money.parse(text) if " " in text.strip() else Money.of(text.strip(), intent.quote.unit)
+    parse = partial(Money.parse, most=MAX_BILL)
+    return parse(text) if " " in text.strip() else Money.of(text.strip(), intent.quote.unit, most=MAX_BILL)
 
 
 async def _attach(production: Production, intent: Intent, job: str, why: str) -> Intent:

@@ -207,7 +207,7 @@ def _summary(document: Mapping[str, Any], out: Console) -> None:
         for shot in document["shots"]
         if shot["state"] != "stored" or _SAID.search(shot["note"] or "")
     ]
-    lines += [f"  {sentence}" for sentence in document.get("passed_caps", ())]
+    lines += [f"  {sentence}" for name in ("passed_caps", "alerts") for sentence in document.get(name, ())]
     lines += [f"reel    {document['run_uri']}/reel.mp4", f"report  {document['run_uri']}/report.html"]
     if document["exit_code"] == ExitCode.MONEY_NEEDS_A_PERSON:
         lines.append(f"money needs a person: {_remedy(document['shots'])}")

@@ -4,11 +4,13 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-__all__ = ["MAX_AMOUNT", "USD", "Money", "MoneyError"]
+__all__ = ["MAX_AMOUNT", "MAX_BILL", "USD", "Money", "MoneyError"]
 
 USD = "USD"
 MAX_AMOUNT = 1_000_000
 MAX_CREDITS = 1_000_000_000
+MAX_BILL = 100_000_000_000
+"""What a provider may name, and a person confirm: as much as the ledger can hold several of, in whole millionths."""
 _MICROS = 1_000_000
 _UNIT = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,31}")
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
@@ -26,8 +28,10 @@ class Money:
     unit: str = USD
 
     @classmethod
-    def of(cls, amount: Decimal | int | str, unit: str = USD) -> "Money":
+    def of(cls, amount: Decimal | int | str, unit: str = USD, *, most: int | None = None) -> "Money":
         """Exact money from a decimal, an integer or decimal text (never a float): 0 <= amount <= 10^6 (credits 10^9), scale <= 6.
+
+        `most` is another limit, for bills.
 
         Raises:
             MoneyError: for everything that is not such an amount, NaN and infinities included.
@@ -40,7 +44,7 @@ class Money:
             exact = Decimal(amount)
         except InvalidOperation as error:
             raise MoneyError(f"{amount!r} is not a number") from error
-        most = MAX_AMOUNT if unit == USD else MAX_CREDITS
+        most = most or (MAX_AMOUNT if unit == USD else MAX_CREDITS)
         if not exact.is_finite() or exact < 0 or exact > most:
             raise MoneyError(f"{amount} is outside 0 to {most}")
         micros = exact * _MICROS
@@ -49,8 +53,8 @@ class Money:
         return cls(int(micros), unit)
 
     @classmethod
-    def parse(cls, text: str) -> "Money":
-        """Read `12.00 USD`.
+    def parse(cls, text: str, *, most: int | None = None) -> "Money":
+        """Read `12.00 USD`; `most` as for `of`.
 
         Raises:
             MoneyError: when the amount or the unit is missing or malformed.
@@ -58,7 +62,7 @@ class Money:
         number, _, unit = text.strip().partition(" ")
         if not _UNIT.fullmatch(unit.strip()):
             raise MoneyError(f"{text[:40]!r} is not an amount with its unit, like '12.00 USD'")
-        return cls.of(number, unit.strip())
+        return cls.of(number, unit.strip(), most=most)
 
     @property
     def amount(self) -> Decimal:

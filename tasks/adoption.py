@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from specs.money import Money
+from specs.money import MAX_BILL, Money
 from tasks.errors import RushesError
 from tasks.ledger import Artifact, Found, Intent, IntentState
 from tasks.production import Production
@@ -123,8 +123,8 @@ def found_in(production: Production, slip: Slip) -> Found:
         row=row,
         state=IntentState(told["state"]).value,
         job_id=_text(told, "job_id") if told["job_id"] is not None else None,
-        amount=None if told["amount"] is None else Money.of(told["amount"], unit),
-        billed=None if told["billed"] is None else Money.of(told["billed"], unit),
+        amount=None if told["amount"] is None else Money.of(told["amount"], unit, most=MAX_BILL),
+        billed=None if told["billed"] is None else Money.of(told["billed"], unit, most=MAX_BILL),
         artifact=_artifact(production, told, stem, created),
         own=told["ledger_id"] == production.ledger.ledger_id,
     )

@@ -13,7 +13,7 @@ from tasks.production import Production
 from tasks.providers.candidates import candidates, named_ids, objects_of
 from tasks.providers.interface import Failure, Handle, Kind, Snapshot, State
 from tasks.redaction import scrub
-from tasks.wait import NOT_FOUND_GRACE
+from tasks.wait import NOT_FOUND_GRACE, book_bill
 
 __all__ = ["MOST", "confirms", "follow", "note_hint", "unconfirmed"]
 
@@ -88,7 +88,10 @@ async def _ask(production: Production, intent: Intent, event: Event, named: Name
     if is_confirmed(answer, named.job_id):
         by = "a callback" if event.kind == _HINT else "the reply"
         note = "; ".join(filter(None, [f"named by {by}, confirmed by a query", named.note]))
-        await production.patiently(production.ledger.accepted, intent.intent_id, named.job_id, named.amount, note)
+        facts = (intent.intent_id, named.job_id, named.amount, note)
+        holder = await production.patiently(production.ledger.accepted, *facts)
+        if isinstance(answer, Snapshot):
+            await book_bill(production, holder, answer)
     elif isinstance(answer, Failure) and answer.kind is Kind.NOT_FOUND and _may_be_refuted(production, event):
         await production.patiently(_refute, production, intent, event, named, "the provider does not know it")
 

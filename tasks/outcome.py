@@ -58,7 +58,7 @@ _EXITS: dict[State, ExitCode] = {
 class Outcome:
     """One shot at the end of a run; `exit_code` is what this shot alone would make of the run.
 
-    `overbilled`: its bill is far above its quote or past a cap, and no person has confirmed it. `beside`: a job of the run
+    `overbilled`: its bill is far above its quote, past a cap or cannot be read, and no person has confirmed it. `beside`: a job of the run
     that is paid for beside the shot's own.
     """
 
@@ -186,16 +186,31 @@ def _held_against_set_up(production: Production, outcomes: Sequence[Outcome], ru
             yield replace(one, exit_code=ExitCode.SET_UP) if kind in _SET_UP else one
 
 
-def _held_against_bills(outcomes: Sequence[Outcome], unconfirmed: Mapping[str, Intent]) -> Iterator[Outcome]:
-    """A bill far above its quote, or past a cap, needs a person even where the take is stored."""
+def _held_against_bills(
+    production: Production, outcomes: Sequence[Outcome], unconfirmed: Mapping[str, Intent]
+) -> Iterator[Outcome]:
+    """A bill far above its quote, past a cap or unreadable needs a person even where the take is stored."""
     for one in outcomes:
         intent = unconfirmed.get(one.intent.intent_id) if one.intent else None
         if intent is None:
             yield one
             continue
         billed = f"billed {intent.billed or intent.amount or intent.reserved}, quoted {intent.quote}"
-        note = "; ".join(filter(None, [one.note, billed]))
+        note = "; ".join(filter(None, [one.note, billed, production.ledger.unread_bill(intent.intent_id)]))
         yield replace(one, note=note, exit_code=ExitCode.MONEY_NEEDS_A_PERSON, overbilled=True)
+
+
+def _alerts(production: Production, run_id: str) -> tuple[str, ...]:
+    """What the ledger has recorded of this run's purchases for a person's eye, in its order."""
+    intents = {intent.intent_id: intent for intent in production.ledger.intents(run_id=run_id)}
+    told = []
+    for event in production.ledger.alerts(run_id):
+        intent, facts = intents[event.intent_id], event.payload
+        words = next((str(facts[name]) for name in ("message", "note", "reason") if facts.get(name)), "")
+        words = words or ", ".join(f"{name} {fact}" for name, fact in facts.items())
+        what = "" if event.kind == "alert" else f"{event.kind.replace('-', ' ')}: "
+        told.append(redact(f"{intent.shot} TK{intent.take:02d} (intent {intent.intent_id}): {what}{words}"))
+    return tuple(dict.fromkeys(told))
 
 
 _ACTIONS: dict[Action, RowAction] = {
@@ -219,7 +234,7 @@ def report_of(
     ]
     bills = [*production.ledger.unconfirmed_bills(), *(intent for cap in passed for intent in cap.intents)]
     unconfirmed = {intent.intent_id: intent for intent in bills}
-    outcomes = list(_held_against_set_up(production, [*_held_against_bills(outcomes, unconfirmed)], run_id))
+    outcomes = list(_held_against_set_up(production, [*_held_against_bills(production, outcomes, unconfirmed)], run_id))
     rows = tuple(_row(production, plan, one, run_id) for one in outcomes)
     return RunReport(
         run_id=run_id,
@@ -236,6 +251,7 @@ def report_of(
         store_uri=production.store.uri(""),
         providers=tuple(dict.fromkeys(one.shot.provider for one in outcomes)),
         warnings=plan.warnings,
+        alerts=_alerts(production, run_id),
         passed_caps=tuple(f"{cap}; {CONFIRM}" for cap in passed),
         rehearsal=any(
             one.shot.caps.paid and on_loopback(production.account(one.shot.provider).base_url) for one in outcomes

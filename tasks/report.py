@@ -195,6 +195,7 @@ def result_json(report: RunReport) -> dict[str, Any]:
         "run_uri": without_secrets(report.run_uri),
         "totals": _totals_json(report.totals),
         **({"passed_caps": list(report.passed_caps)} if report.passed_caps else {}),
+        **({"alerts": [without_secrets(alert) for alert in report.alerts]} if report.alerts else {}),
         "shots": [{"id": row.shot} | {name: _cells(row)[name] for name in shared} for row in report.rows],
     }
 

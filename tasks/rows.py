@@ -136,7 +136,8 @@ class Totals:
 class RunReport:
     """A run, at whatever level of completion, ready to be written down. `store_uri` is the root of everything delivered.
 
-    `passed_caps` are sentences about caps that bills have passed and that no person has settled yet.
+    `passed_caps` are sentences about caps that bills have passed and that no person has settled yet;
+    `alerts` what the ledger recorded of the run for a person's eye.
     """
 
     run_id: str
@@ -153,11 +154,12 @@ class RunReport:
     rehearsal: bool = False
     warnings: tuple[str, ...] = ()
     passed_caps: tuple[str, ...] = ()
+    alerts: tuple[str, ...] = ()
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What is said beside the shots, money first."""
-        return tuple(dict.fromkeys((*self.passed_caps, *self.warnings)))
+        return tuple(dict.fromkeys((*self.passed_caps, *self.alerts, *self.warnings)))
 
     @property
     def run_uri(self) -> str:

@@ -8,6 +8,7 @@ from tasks.errors import SetupProblem, Transient
 from tasks.ledger import Intent, IntentState
 from tasks.production import Production
 from tasks.providers import sjinn_account
+from tasks.providers.amounts import unusable
 from tasks.providers.interface import Failure
 from tasks.providers.sjinn_account import Charge
 
@@ -33,7 +34,8 @@ async def charged(production: Production, intent: Intent) -> Money | None:
         return None
     start = intent.submitted_at or intent.created_at
     listed = await _listed(production, intent.base_url, start, PAGES)
-    return _total(production, intent, listed.get(intent.job_id or "", ())) if listed else None
+    rows = listed.get(intent.job_id or "", ())
+    return await production.patiently(_total, production, intent, rows) if listed else None
 
 
 async def book_charges(production: Production) -> None:
@@ -48,7 +50,7 @@ async def book_charges(production: Production) -> None:
         start = min(intent.submitted_at or intent.created_at for intent in intents)
         listed = await _listed(production, base_url, start, PAGES_OF_ALL)
         for intent in intents if listed else ():
-            total = _total(production, intent, listed.get(intent.job_id or "", ()))
+            total = await production.patiently(_total, production, intent, listed.get(intent.job_id or "", ()))
             if total is None or total == intent.amount or await production.patiently(_vouched, production, intent):
                 continue
             await production.patiently(production.ledger.named, intent.intent_id, total, ACCOUNT)
@@ -97,4 +99,6 @@ def _total(production: Production, intent: Intent, charges: Sequence[Charge]) ->
         told = {"message": f"{intent.provider} lists {len(charges)} charges for job {intent.job_id}: {listed}"}
         if not any(event.payload == told for event in production.ledger.events(intent.intent_id)):
             production.ledger.note(intent.intent_id, "alert", told)
+    if unread := "; ".join(dict.fromkeys(charge.note for charge in charges if unusable(charge.note))):
+        production.ledger.named(intent.intent_id, None, ACCOUNT, unread)
     return sum(costs[1:], costs[0]) if costs and len(costs) == len(charges) else None

@@ -79,7 +79,7 @@ async def _relinked(production: Production, intent: Intent, pause: float) -> Int
     answer = await poll_once(production, intent)
     if isinstance(answer, Snapshot) and answer.state is State.SUCCEEDED and answer.urls:
         found = production.ledger.succeeded
-        return await production.patiently(found, intent.intent_id, answer.urls, answer.cost)
+        return await production.patiently(found, intent.intent_id, answer.urls, None)
     return intent
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "Wakeups",
     "apply",
     "ask_for_slot",
+    "book_bill",
     "claimed",
     "handle_of",
     "is_due",
@@ -138,7 +139,7 @@ def _why_stalled(waited: float, misses: int) -> str:
 
 
 async def poll_once(production: Production, intent: Intent) -> Snapshot | Failure:
-    """One query; every failure is a value.
+    """One query, whose bill is booked before anybody acts on its answer; every failure is a value.
 
     Raises:
         SetupProblem: when the key for the intent's provider is missing.
@@ -151,7 +152,10 @@ async def poll_once(production: Production, intent: Intent) -> Snapshot | Failur
     except Transient as error:
         return Failure(Kind.TRANSIENT, str(error))
     production.hooks("K15")
-    return provider.decode_poll(handle, reply)
+    answer = provider.decode_poll(handle, reply)
+    if isinstance(answer, Snapshot):
+        await book_bill(production, intent, answer)
+    return answer
 
 
 def is_due(production: Production, intent: Intent) -> bool:
@@ -186,13 +190,10 @@ async def apply(production: Production, intent: Intent, answer: Snapshot | Failu
         facts = {"kind": answer.kind, "message": answer.message}
         await patiently(ledger.note, intent.intent_id, "poll-failed", facts)
         return intent
-    await _note_cost(production, intent, answer)
     match answer.state:
         case State.SUCCEEDED:
             production.hooks("K16")
-            if answer.cost_note:
-                await patiently(ledger.note, intent.intent_id, "amount-unusable", {"note": answer.cost_note})
-            intent = await patiently(ledger.succeeded, intent.intent_id, answer.urls, answer.cost)
+            intent = await patiently(ledger.succeeded, intent.intent_id, answer.urls, None)
             production.hooks("K17")
             return intent
         case State.FAILED | State.CANCELED:
@@ -205,9 +206,14 @@ async def apply(production: Production, intent: Intent, answer: Snapshot | Failu
             return intent
 
 
-async def _note_cost(production: Production, intent: Intent, snapshot: Snapshot) -> None:
-    """A price that is named beside anything but success is a fact as well; 0 is one only once the job has ended."""
-    ended = snapshot.state in {State.FAILED, State.CANCELED}
-    cost = None if snapshot.state is State.SUCCEEDED or snapshot.refunded else snapshot.cost
-    if cost is not None and cost != intent.amount and (cost.micros or ended):
-        await production.patiently(production.ledger.named, intent.intent_id, cost, "the query")
+async def book_bill(production: Production, intent: Intent, snapshot: Snapshot) -> None:
+    """A price that a query names is a fact, whatever else it shows; 0 is one only once the job has ended."""
+    ended = snapshot.state in {State.SUCCEEDED, State.FAILED, State.CANCELED}
+    cost = snapshot.cost if snapshot.cost is not None and (snapshot.cost.micros or ended) else None
+    if snapshot.refunded or (cost is None and not snapshot.cost_note):
+        return
+    known = cost == intent.amount and not snapshot.cost_note
+    if known and not await production.patiently(production.ledger.unread_bill, intent.intent_id):
+        return
+    facts = (intent.intent_id, cost, "the query", snapshot.cost_note)
+    await production.patiently(production.ledger.named, *facts)

@@ -1,5 +1,6 @@
 """K13: the provider has a job for an intent. A fact in every state, never fenced, whatever has become of the row."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,14 +8,15 @@ import sqlalchemy as sa
 
 from specs.money import Money
 from tasks.ledger import asking, books, breakers, schema
-from tasks.ledger.breakers import AMOUNT
+from tasks.ledger.breakers import AMOUNT, LAST_NAMED, UNREAD
 from tasks.ledger.database import Prepared
 from tasks.ledger.record import Record
 from tasks.ledger.reserving import OF_KEY
 from tasks.ledger.rows import IntentState
 from tasks.ledger.transaction import Transaction, load_query
+from tasks.providers.amounts import differs, unusable
 
-__all__ = ["BY_JOB", "CREATE", "accepted", "beside_another", "name_amount", "revive", "tell_late"]
+__all__ = ["BY_JOB", "CREATE", "accepted", "beside_another", "name_bill", "revive", "tell_late"]
 
 S = IntentState
 CREATE = "the reply to the create"
@@ -49,7 +51,7 @@ def accepted(tx: Transaction, intent_id: str, job_id: str, amount: Money | None,
     """K13. The provider has a job for this intent: a fact in every state. Returns the id of the intent that holds it."""
     record = tx.load(intent_id)
     if record.job_id == job_id:
-        _confirm(tx, record, amount)
+        _confirm(tx, record, amount, note)
         return intent_id
     owner = tx.records(BY_JOB, provider=record.provider, account=record.account, job_id=job_id)
     if owner:
@@ -63,9 +65,8 @@ def accepted(tx: Transaction, intent_id: str, job_id: str, amount: Money | None,
     return record.intent_id
 
 
-def _confirm(tx: Transaction, record: Record, amount: Money | None) -> None:
-    if amount is not None:
-        name_amount(tx, record, amount, CREATE)
+def _confirm(tx: Transaction, record: Record, amount: Money | None, note: str) -> None:
+    name_bill(tx, record, amount, CREATE, note)
     tx.event(record.intent_id, "confirmed", {"job_id": record.job_id})
 
 
@@ -125,29 +126,64 @@ def _bind(tx: Transaction, record: Record, job_id: str, amount: Money | None, no
     asking.ask_anew(record)
     breakers.close_by(tx, record, "create")
     if amount is not None:
-        name_amount(tx, record, amount, CREATE, tell=False)
+        _name_amount(tx, record, amount, CREATE, tell=False)
     facts = {"amount": str(amount) if amount is not None else None, "note": note}
-    tx.move(record, S.SUBMITTED, "accepted", facts, alert=bool(note and "amount" in note))
+    tx.move(record, S.SUBMITTED, "accepted", facts, alert=differs(note))
+    if unusable(note):
+        _question(tx, record, note, CREATE)
 
 
-def name_amount(tx: Transaction, record: Record, amount: Money, source: str, *, tell: bool = True) -> None:
+_DIFFER = "amounts-differ"
+_TOLD = Prepared(
+    sa.select(schema.event.c.payload).where(
+        schema.event.c.intent_id == sa.bindparam("intent_id"),
+        schema.event.c.kind == sa.literal_column(f"'{_DIFFER}'"),
+    )
+)
+
+
+def name_bill(tx: Transaction, record: Record, amount: Money | None, source: str, note: str = "") -> None:
+    """Book what a reply names, and tell what is wrong with it: several amounts, or one that cannot be used."""
+    if amount is not None:
+        _name_amount(tx, record, amount, source, clear=not unusable(note))
+    if unusable(note):
+        _question(tx, record, note, source)
+    elif differs(note) and note not in {
+        json.loads(told)["note"] for (told,) in tx.rows(_TOLD, intent_id=record.intent_id)
+    }:
+        tx.event(record.intent_id, _DIFFER, {"note": note, "source": source}, alert=True)
+
+
+def _question(tx: Transaction, record: Record, note: str, source: str) -> None:
+    """An amount that cannot be used may be far above the quote: that stands, a person looks, and buying stops meanwhile."""
+    if breakers.unread(tx.rows(LAST_NAMED, intent_id=record.intent_id)) == note:
+        return
+    tx.event(record.intent_id, UNREAD, {"note": note, "source": source}, alert=True)
+    what = f"{record.provider} named a bill that cannot be read ({record.board} {record.shot}): {note}"
+    breakers.open_breaker(tx, record, "money", what)
+
+
+def _name_amount(
+    tx: Transaction, record: Record, amount: Money, source: str, *, tell: bool = True, clear: bool = True
+) -> None:
     """An amount that the provider names is a fact: any number of them may come, each is told, the last one counts.
 
     While the record is open its reservation grows to it, past the cap if need be (F22), and never shrinks; what is
     settled already is settled anew. The record is saved. One that is in force already changes nothing. Without `tell`
-    the caller's own event names the amount.
+    the caller's own event names the amount; it is `clear` where nothing beside it was unusable.
     """
     facts = {"amount": str(amount), "source": source}
     if amount.unit != record.unit or amount.micros < 0:
-        tx.event(record.intent_id, "amount-unusable", {**facts, "quoted_in": record.unit}, alert=True)
+        _question(tx, record, f"the provider's amount is {amount}, quoted in {record.unit}", source)
         return
     if source == CREATE and amount.micros == 0 < record.quote_micros:
         # Nobody has a price list and gives the work away: the quote stands until the job's own bill says 0 too.
         tx.event(record.intent_id, "amount-not-believed", facts, alert=True)
         return
-    if amount.micros == record.amount_micros:
+    unread = clear and bool(breakers.unread(tx.rows(LAST_NAMED, intent_id=record.intent_id)))
+    if amount.micros == record.amount_micros and not unread:
         return
-    dearer = breakers.overbilled(record, record.amount_micros or 0)
+    dearer = unread or breakers.overbilled(record, record.amount_micros or 0)
     record.amount_micros = amount.micros
     if record.settled_at is None:
         books.grow_to(tx, record, amount.micros, f"{source} names {amount}")

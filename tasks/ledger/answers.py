@@ -11,10 +11,10 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from specs.money import Money
+from specs.money import MAX_BILL, Money
 from tasks.errors import Refused
 from tasks.ledger import books, schema
-from tasks.ledger.acceptance import CREATE, name_amount
+from tasks.ledger.acceptance import CREATE, name_bill
 from tasks.ledger.database import Prepared
 from tasks.ledger.record import Record
 from tasks.ledger.rows import IntentState
@@ -111,7 +111,7 @@ class Answer:
 
 
 def _money(text: str | None) -> Money | None:
-    return None if text is None else Money.parse(text)
+    return None if text is None else Money.parse(text, most=MAX_BILL)
 
 
 def keep(tx: Transaction, record: Record, answer: Answer) -> None:
@@ -120,7 +120,7 @@ def keep(tx: Transaction, record: Record, answer: Answer) -> None:
     if record.state != S.IN_DOUBT:
         return
     if answer.amount is not None and (answer.amount.unit != record.unit or answer.amount.micros > record.booked):
-        name_amount(tx, record, answer.amount, CREATE)
+        name_bill(tx, record, answer.amount, CREATE)
     if answer.text is not None and (vouch := vouched(tx, record.provider, answer.code, answer.text)):
         _refuse(tx, record, *vouch)
 

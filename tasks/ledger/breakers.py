@@ -6,6 +6,7 @@ closes it, or a person who takes the bill as it is. Open in run R, a breaker sto
 send one probe at a time.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -20,8 +21,10 @@ from tasks.ledger.transaction import Transaction
 __all__ = [
     "AMOUNT",
     "CONFIRMED",
+    "LAST_NAMED",
     "OVERBILLED",
     "UNCONFIRMED",
+    "UNREAD",
     "check_bill",
     "close_by",
     "close_by_person",
@@ -30,6 +33,7 @@ __all__ = [
     "open_breaker",
     "overbilled",
     "send_probe",
+    "unread",
 ]
 
 Kind = Literal["create", "money"]
@@ -38,31 +42,55 @@ OVERBILLED = (5, 4)
 
 AMOUNT = "amount"
 """The kind of the fact that the provider named an amount."""
+UNREAD = "amount-unusable"
+"""The kind of the fact that the provider named an amount that cannot be used."""
 
 _breaker, _run, _intent, _event = schema.breaker, schema.run, schema.intent, schema.event
 _later = schema.event.alias("later")
+_unread, _since = schema.event.alias("unread"), schema.event.alias("since")
 CONFIRMED = sa.exists().where(
     _event.c.intent_id == _intent.c.intent_id,
     _event.c.kind == sa.literal_column("'settled'"),
     _event.c.actor != sa.literal_column("'machine'"),
     ~sa.exists().where(
         _later.c.intent_id == _event.c.intent_id,
-        _later.c.kind.in_([sa.literal_column(f"'{kind}'") for kind in (AMOUNT, "late-acceptance", "late-success")]),
+        _later.c.kind.in_(
+            [sa.literal_column(f"'{kind}'") for kind in (AMOUNT, UNREAD, "late-acceptance", "late-success")]
+        ),
         _later.c.seq > _event.c.seq,
     ),
 )
 """Rows whose bill a person has settled, and of which the provider has said nothing new since."""
+_UNREAD_YET = sa.exists().where(
+    _unread.c.intent_id == _intent.c.intent_id,
+    _unread.c.kind == sa.literal_column(f"'{UNREAD}'"),
+    ~sa.exists().where(
+        _since.c.intent_id == _unread.c.intent_id,
+        _since.c.kind == sa.literal_column(f"'{AMOUNT}'"),
+        _since.c.seq > _unread.c.seq,
+    ),
+)
 UNCONFIRMED = sa.and_(
     sa.or_(
+        _UNREAD_YET,
         *(
             paid * sa.literal_column(str(OVERBILLED[1]))
             > _intent.c.quote_micros * sa.literal_column(str(OVERBILLED[0]))
             for paid in (_intent.c.settled_micros, _intent.c.amount_micros)
-        )
+        ),
     ),
     ~CONFIRMED,
 )
-"""Rows whose bill is above `OVERBILLED`, and that no person has settled."""
+"""Rows whose bill is above `OVERBILLED` or was named and cannot be read, and that no person has settled."""
+LAST_NAMED = Prepared(
+    sa.select(_event.c.kind, _event.c.payload)
+    .where(
+        _event.c.intent_id == sa.bindparam("intent_id"),
+        _event.c.kind.in_([sa.literal_column(f"'{kind}'") for kind in (AMOUNT, UNREAD)]),
+    )
+    .order_by(_event.c.seq.desc())
+)
+"""What the provider has said of a job's cost, the last word first."""
 _ANY_UNCONFIRMED = Prepared(
     sa.select(sa.func.count())
     .select_from(_intent)
@@ -186,6 +214,13 @@ def overbilled(record: Record, micros: int) -> bool:
     """Whether a price is above 1.25 times the quote."""
     over, under = OVERBILLED
     return micros * under > record.quote_micros * over
+
+
+def unread(named: Sequence[Sequence[Any]]) -> str:
+    """What was wrong with the amount that was named last (rows of `LAST_NAMED`); "" where it was usable, or none was named."""
+    if not named or named[0][0] != UNREAD:
+        return ""
+    return str(json.loads(named[0][1]).get("note") or "the provider's amount cannot be used")
 
 
 def check_bill(tx: Transaction, record: Record, micros: int) -> None:

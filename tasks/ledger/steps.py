@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from specs.money import Money
 from tasks.ledger import asking, books, breakers, schema
-from tasks.ledger.acceptance import name_amount, revive, tell_late
+from tasks.ledger.acceptance import name_bill, revive, tell_late
 from tasks.ledger.answers import Answer, keep
+from tasks.ledger.breakers import LAST_NAMED
 from tasks.ledger.database import Prepared, moment
 from tasks.ledger.record import Record, artifact_values
 from tasks.ledger.reserving import LEASE, NOT_AFTER
@@ -151,18 +152,18 @@ def succeeded(tx: Transaction, intent_id: str, urls: Sequence[str], cost: Money 
         asking.ask_anew(record)
     record.state = S.SUCCEEDED.value
     if cost is not None:
-        name_amount(tx, record, cost, "the query")
+        name_bill(tx, record, cost, "the query")
     record.urls = json.dumps(list(urls)) if urls else record.urls
     record.reason = ""
     return tx.move(record, S.SUCCEEDED, "succeeded", {"urls": len(urls), "cost": str(cost) if cost else None})
 
 
-def named(tx: Transaction, intent_id: str, amount: Money, source: str) -> None:
-    """The provider names what the job costs, beside or after its result."""
+def named(tx: Transaction, intent_id: str, amount: Money | None, source: str, note: str = "") -> None:
+    """The provider names what the job costs, beside or after its result; `note` tells what is wrong with it."""
     record = tx.load(intent_id)
     if record.job_id is None:
-        return tell_late(tx, record, "amount", {"amount": str(amount), "source": source})
-    return name_amount(tx, record, amount, source)
+        return tell_late(tx, record, "amount", {"amount": str(amount), "source": source, "note": note})
+    return name_bill(tx, record, amount, source, note)
 
 
 def failed(tx: Transaction, intent_id: str, reason: str, *, refunded: bool | None, moderated: bool) -> None:
@@ -249,8 +250,8 @@ def stored(tx: Transaction, intent_id: str, artifact: Artifact, billed: Money | 
         return tell_late(tx, record, "artifact", {"sha256": artifact.sha256, "path": artifact.path}, alert=True)
     tx.run(_PUT_ARTIFACT, artifact_values(intent_id, artifact))
     if billed is not None:
-        name_amount(tx, record, billed, "the provider's account")
-    elif record.amount_micros is None:
+        name_bill(tx, record, billed, "the provider's account")
+    elif record.amount_micros is None and not breakers.unread(tx.rows(LAST_NAMED, intent_id=intent_id)):
         breakers.check_bill(tx, record, record.expected)
     books.close(tx, record, "stored")
     record.finished_at = tx.now

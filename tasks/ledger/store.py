@@ -15,7 +15,8 @@ from tasks.errors import Refused
 from tasks.ledger import asking, audit, books, breakers, people, reading, recovery, reserving, schema, steps
 from tasks.ledger.acceptance import accepted
 from tasks.ledger.answers import REPLY, Answer, keep, vouched
-from tasks.ledger.database import PATIENCE, LedgerUnavailable, Prepared, micros_of, moment, unwritable
+from tasks.ledger.breakers import LAST_NAMED, unread
+from tasks.ledger.database import PATIENCE, LedgerUnavailable, Prepared, micros_of, moment, rows_of, unwritable
 from tasks.ledger.migrations import STEPS
 from tasks.ledger.opening import Opened, forgive, open_ledger, read_journal
 from tasks.ledger.plain import plain
@@ -400,13 +401,9 @@ class Ledger:
         """The provider is done; also fresh addresses for a result that could not be fetched."""
         return self._step(intent_id, steps.succeeded, urls, cost)
 
-    def requeried(self, intent_id: str, urls: Sequence[str]) -> Intent:
-        """Fresh addresses: RESULT_HELD goes back to SUCCEEDED."""
-        return self.succeeded(intent_id, urls, None)
-
-    def named(self, intent_id: str, amount: Money, source: str) -> Intent:
-        """What `source` says that the job costs: a fact at any time; the last one counts."""
-        return self._step(intent_id, steps.named, amount, source)
+    def named(self, intent_id: str, amount: Money | None, source: str, note: str = "") -> Intent:
+        """What `source` says that the job costs: a fact at any time; the last one counts. `note`: what is wrong with it."""
+        return self._step(intent_id, steps.named, amount, source, note)
 
     def failed(self, intent_id: str, reason: str, *, refunded: bool | None, moderated: bool = False) -> Intent:
         """The provider says failed: FAILED_UNSETTLED, or FAILED_FINAL at 0 when it says refunded."""
@@ -577,9 +574,14 @@ class Ledger:
         return self.intents(states={IntentState.IN_DOUBT})
 
     def unconfirmed_bills(self) -> list[Intent]:
-        """Every intent that was billed above 1.25 times its quote and whose bill no person has settled yet."""
+        """Every intent whose bill is above 1.25 times its quote, or cannot be read, and that no person has settled yet."""
         with self._database.reading() as connection:
             return reading.unconfirmed_bills(connection)
+
+    def unread_bill(self, intent_id: str) -> str:
+        """What was wrong with the amount that the provider named last, "" where it was usable."""
+        with self._database.reading() as connection:
+            return unread(rows_of(connection, LAST_NAMED, {"intent_id": intent_id}))
 
     def totals(
         self,

@@ -4,20 +4,16 @@ A refusal is definite only where none of them is there; an id is a candidate unt
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from specs.money import Money
-from tasks.providers.amounts import read_amount
+from tasks.providers.amounts import NAMED_NONE, Bills, read_bill
 from tasks.providers.candidates import Pairs, candidates, ids_of, key_words, named_ids, objects_of, texts_of
 from tasks.providers.interface import Accepted, Reply
 from tasks.providers.strictjson import Parsed, parse_json
 
-__all__ = ["Bills", "Evidence", "read_evidence"]
-
-Bills = Callable[[frozenset[str]], bool]
-"""Whether a key of these words holds what the provider charged, in its own unit."""
+__all__ = ["Evidence", "read_evidence"]
 
 _MONEY = frozenset(
     [
@@ -83,29 +79,13 @@ class Evidence:
 def read_evidence(reply: Reply, unit: str, bills: Bills) -> Evidence:
     """Read all of it; never raises, whatever the body is."""
     objects = objects_of(reply.body)
-    amount, note = _largest([value for pairs in objects for value in _billed(pairs, bills)], unit)
+    amount, note = read_bill(objects, unit, bills)
     named = []
     for job_id in candidates(reply.body):
-        own = [value for pairs in objects if job_id in ids_of(pairs) for value in _billed(pairs, bills)]
+        own = read_bill([pairs for pairs in objects if job_id in ids_of(pairs)], unit, bills)
         # Where no price stands beside the id itself, the largest that is named may be its own.
-        named.append(Accepted(job_id, *(_largest(own, unit) if own else (amount, note))))
+        named.append(Accepted(job_id, *(own if own[1] != NAMED_NONE else (amount, note))))
     return Evidence(tuple(named), amount, note, _acceptance(reply.body, objects))
-
-
-def _billed(pairs: Pairs, bills: Bills) -> list[Any]:
-    return [value for key, value in pairs if bills(key_words(key))]
-
-
-def _largest(values: list[Any], unit: str) -> tuple[Money | None, str]:
-    """The largest usable amount: less than what is owed must never be reserved."""
-    if not values:
-        return None, "the provider named no amount"
-    read = [read_amount(value, unit) for value in values]
-    usable = {money.micros: money for money, _ in read if money is not None}
-    notes = list(dict.fromkeys(note for _, note in read if note))
-    if len(usable) > 1:
-        notes.append(f"the provider named several amounts: {', '.join(map(str, usable.values()))}")
-    return (usable[max(usable)] if usable else None), "; ".join(notes)
 
 
 def _acceptance(body: bytes, objects: Sequence[Pairs]) -> str:

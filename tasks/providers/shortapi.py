@@ -5,13 +5,14 @@ status numbers, the words of refusals and the result's `videos` are what working
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote as percent
 
 from specs.request import AUTO, ElementRequest, ShotRequest
 from tasks import prices
-from tasks.providers.amounts import read_amount
-from tasks.providers.candidates import is_job_id
+from tasks.providers.amounts import NAMED_NONE, read_bill
+from tasks.providers.candidates import is_job_id, objects_of
 from tasks.providers.capabilities import capabilities, require_fit
 from tasks.providers.evidence import Evidence, read_evidence
 from tasks.providers.interface import (
@@ -55,20 +56,47 @@ _BILLED = frozenset(
     [
         "amount",
         "amounts",
+        "bill",
         "billed",
         "charge",
         "charged",
+        "charges",
         "consumed",
         "cost",
         "costs",
         "credit",
+        "credits",
         "debited",
         "deducted",
+        "deduction",
         "fee",
+        "fees",
+        "paid",
+        "price",
         "spent",
+        "total",
     ]
 )
-_NO_BILL = frozenset(["balance", "left", "limit", "max", "min", "per", "quota", "rate", "remaining", "unit"])
+_NO_BILL = frozenset(
+    [
+        *("balance", "left", "limit", "max", "min", "per", "quota", "rate", "remaining", "unit"),
+        *(
+            "at",
+            "count",
+            "currency",
+            "duration",
+            "frames",
+            "id",
+            "ms",
+            "pages",
+            "seconds",
+            "status",
+            "time",
+            "tokens",
+            "type",
+        ),
+    ]
+)
 _LINKS = ("videos", "images", "url", "video_url")
 _DECIDE = frozenset(["code", "data", "id", "job_id", "status", "result", "refunded", *_LINKS])
 """What a query decides by: two values under one of these names are no answer."""
@@ -148,7 +176,9 @@ class ShortAPI:
         echoed = data.get("id", data.get("job_id"))
         if twofold := contradiction(reply, envelope, _DECIDE):
             return twofold
-        return other_job(reply, handle.job_id, echoed) or _snapshot(data, echoed)
+        cost, note = read_bill(objects_of(reply.body), self.caps.unit, _is_bill)
+        shown = replace(_snapshot(data, echoed), cost=cost, cost_note="" if note == NAMED_NONE else note)
+        return other_job(reply, handle.job_id, echoed) or shown
 
     def classify(self, reply: Reply, phase: Phase) -> Failure:
         """What a reply that is no result means in its phase."""
@@ -237,8 +267,6 @@ def _snapshot(data: Mapping[str, Any], echoed: object) -> Snapshot:
     state, result = _state(data), data.get("result")
     reason = first_text(data, "error", "fail_reason", *_TEXTS) or first_text(result, *_TEXTS)
     failed = state is State.FAILED
-    named = data.get("credit", data.get("amount"))
-    cost, note = (None, "") if named is None else read_amount(named, ShortAPI.caps.unit)
     urls = web_links(result, _LINKS) or web_links({"url": result}, ("url",)) or web_links(data, _LINKS)
     return Snapshot(
         state,
@@ -246,8 +274,6 @@ def _snapshot(data: Mapping[str, Any], echoed: object) -> Snapshot:
         urls=urls if state is State.SUCCEEDED else (),
         reason=plain(reason) if failed else "",
         kind=(Kind.MODERATION if moderated(reason) else Kind.GENERATION) if failed else None,
-        cost=cost,
-        cost_note=note,
         refunded=_refunded(data, state),
         raw_state=plain(str(data.get("status"))),
     )

@@ -5,12 +5,14 @@ numbers are what working public clients read.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
 from specs.request import ShotRequest
 from tasks import prices
-from tasks.providers.candidates import is_job_id
+from tasks.providers.amounts import NAMED_NONE, read_bill
+from tasks.providers.candidates import is_job_id, objects_of
 from tasks.providers.capabilities import capabilities, require_fit
 from tasks.providers.evidence import Evidence, read_evidence
 from tasks.providers.interface import (
@@ -126,7 +128,9 @@ class SJinn:
         if not {"status", "task_id"} & data.keys():
             return refused(reply, Kind.NOT_FOUND, "the query's reply holds no task")
         echoed = data.get("task_id")
-        return other_job(reply, handle.job_id, echoed) or _snapshot(data, echoed)
+        cost, note = read_bill(objects_of(reply.body), self.caps.unit, _is_bill)
+        shown = replace(_snapshot(data, echoed), cost=cost, cost_note="" if note == NAMED_NONE else note)
+        return other_job(reply, handle.job_id, echoed) or shown
 
     def classify(self, reply: Reply, phase: Phase) -> Failure:
         """What a reply that is no result means in its phase."""
@@ -189,7 +193,7 @@ def _accepted(reply: Reply, envelope: Parsed, said: Evidence, text: str, code: i
     if text or code or data.get("error"):
         return ambiguous(said, f"accepted, but with an error: {code} {text}")
     job = data["task_id"]
-    note = said.note if said.amount else "SJinn names no amount; its ledger of credits does"
+    note = "SJinn names no amount; its ledger of credits does" if said.note == NAMED_NONE else said.note
     return Accepted(job, said.amount, note, said.beside(reply.body, job))
 
 

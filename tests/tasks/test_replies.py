@@ -111,6 +111,10 @@ def test_F89_a_reply_of_thousands_of_ids_starts_few_queries(tmp_path: Path) -> N
         ("1.2870000000", "1.287"),
         (Decimal("1.29e0"), "1.29"),
         ("0", "0.00"),
+        ("42.9 USD", "42.90"),
+        ("$42.9", "42.90"),
+        ({"value": "42.9", "currency": "USD"}, "42.90"),
+        ("99999999", "99999999.00"),
     ],
 )
 def test_F90_an_amount_is_read_exactly(sent: object, worth: str) -> None:
@@ -121,7 +125,7 @@ def test_F90_an_amount_is_read_exactly(sent: object, worth: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", ["-1", -1, "NaN", "1e3", "1,287", "1.287 EUR", "0.1234567", 10**7, True, [1], {}, "", None]
+    "sent", ["-1", -1, "NaN", "1e3", "1,287", "1.287 EUR", "€1.287", "0.1234567", 10**12, True, [1], {}, "", None]
 )
 def test_F90_an_amount_that_cannot_be_used_says_why(sent: object) -> None:
     """Negative, too large, too fine, with a comma, in another currency, or no number at all."""

@@ -65,6 +65,9 @@ def test_F89_a_charge_that_cannot_be_read_is_told_and_the_quote_stands(tmp_path:
         intent = shoot.store(intent)
         assert str(intent.billed) == PRICE
         assert "an amount that cannot be read" in _alerts(shoot)[0]
+        shoot.collect()
+        assert [one.intent_id for one in shoot.production.ledger.unconfirmed_bills()] == [intent.intent_id]
+        assert shoot.kinds(intent).count("amount-unusable") == 1, "once, however often it is listed"
 
 
 def test_F89_what_a_person_has_settled_is_not_settled_anew_from_the_list(tmp_path: Path) -> None:

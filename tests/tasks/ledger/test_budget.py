@@ -199,7 +199,7 @@ def test_F21_an_amount_in_another_unit_never_breaks_an_accepted_job(desk: Desk) 
     one = in_state(ledger, S.SUBMITTING)
     one = ledger.accepted(one.intent_id, "job-1", Money.of(5, "sjinn-credits"), "amount in another unit")
     assert (one.state, one.amount, usd(one.reserved)) == (S.SUBMITTED, None, "1.43")
-    assert {"amount-unusable", "accepted"} == {event.kind for event in ledger.alerts("run-1")}
+    assert {"amount-unusable", "breaker-opened"} == {event.kind for event in ledger.alerts("run-1")}
     ledger.succeeded(one.intent_id, ["https://files.example/1.mp4"], None)
     assert usd(ledger.stored(one.intent_id, artifact(), None).billed) == "1.43"
 

@@ -133,9 +133,9 @@ def test_fresh_addresses_free_a_held_result(desk: Desk) -> None:
     ledger = desk.begun()
     one = in_state(ledger, S.RESULT_HELD)
     assert usd(one.billed) == "1.43"
-    one = ledger.requeried(one.intent_id, ["https://files.example/fresh.mp4"])
+    one = ledger.succeeded(one.intent_id, ["https://files.example/fresh.mp4"], None)
     assert (one.state, one.urls) == (S.SUCCEEDED, ("https://files.example/fresh.mp4",))
     ledger.held(one.intent_id, "403 Forbidden")
-    ledger.requeried(one.intent_id, ["https://files.example/again.mp4"])
+    ledger.succeeded(one.intent_id, ["https://files.example/again.mp4"], None)
     one = ledger.stored(one.intent_id, artifact(), None)
     assert (one.state, usd(one.settled), usd(one.reserved)) == (S.STORED, "1.43", "0.00")
