@@ -57,6 +57,9 @@ def _amounts() -> Iterator[Script]:
     for what in ("word", "negative", "nan", "huge", "comma", "number", "currency"):
         yield Script(f"amount-{what}", create=(f"amount:{what}",))
     yield Script("amount-missing", create=("amount-missing",))
+    yield Script("unread-create", create=("amount:word",), query=("silent*",))
+    yield Script("unread-query", query=("credit:abc*",))
+    yield Script("unread-stops", create=("amount:word",), query=("silent*",), shots=2, at_once=1, ends="any")
     for amount in ("0", "0.1", "0.45"):
         yield Script(f"named-{amount}", create=(f"named:{amount}", "ok"), shots=2, cap=1, at_once=1, ends="any")
     changing = ("ok", "credit:0.5", "credit:0.45", "credit:0.5", "credit:0.45")
