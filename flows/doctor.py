@@ -96,7 +96,11 @@ def adopt(lost: str, why: str) -> list[Finding]:
         production.ledger.close()
     if not found:
         return [Finding("adopted", "no slip in the store tells of an order that this ledger lost")]
-    return [Finding("adopted", line) for line in named(found)]
+    cure = "Put that right and run `rushes doctor --adopt` again; the slip is still in the store."
+    return [
+        Finding("adopted", "", line, cure, money=True) if one.problem else Finding("adopted", line)
+        for one, line in zip(found, named(found), strict=True)
+    ]
 
 
 async def examine() -> list[Finding]:

@@ -78,10 +78,10 @@ def _adopt(production: Production, slip: Slip, who: str, why: str) -> Adopted:
         return Adopted(slip, problem=f"the slip cannot be read ({type(error).__name__}: {error})")
     account = production.settings.account(found.row["provider"])
     # Whoever can write to the store could name an address of his own, to which the key would go.
-    if found.row["base_url"].rstrip("/") != account.base_url.rstrip("/"):
-        return Adopted(
-            slip, problem=f"it was ordered at {found.row['base_url']}, and the settings name another address"
-        )
+    if found.row["account"] != account.name or not account.serves(found.row["base_url"]):
+        name = f"{found.row['provider'].upper()}_BASE_URL"
+        problem = f"it was ordered at {found.row['base_url']}, where the key of {account.base_url} may not go; "
+        return Adopted(slip, problem=f"{problem}set {name} to it if it is the provider's, and adopt again")
     try:
         production.ledger.adopt(found, who, why)
         intent = production.ledger.slip_told(found.row["intent_id"], slip.path, found.state)

@@ -77,7 +77,8 @@ async def _listed(production: Production, base_url: str, start: datetime, pages:
         if isinstance(usage, Failure):
             return {}
         # A page that moved while it was read shows an entry again; without a number of its own each row counts.
-        entries |= {charge.entry or (len(entries), at): charge for at, charge in enumerate(usage.charges)}
+        rows = enumerate(usage.charges, len(entries))
+        entries |= {(one.task_id, one.entry) if one.entry else at: one for at, one in rows}
         cursor = usage.cursor
         if cursor is None:
             return _by_task(entries.values())

@@ -20,6 +20,8 @@ __all__ = ["Charge", "Usage", "balance_request", "decode_balance", "decode_usage
 
 _PAGE = 200
 _CURSOR_MAX = 2000
+_CURSORS = ("next_cursor", "nextCursor", "cursor")
+_MORE = ("has_more", "hasMore")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +74,23 @@ def usage_request(base_url: str, *, start: datetime, end: datetime, cursor: str 
 
 
 def decode_usage(reply: Reply) -> Usage | Failure:
-    """A page of charges; rows without a task are left out (the page does not name the place of the rows in `data`)."""
+    """A page of charges; rows without a task are left out (the page does not name the place of the rows in `data`).
+
+    A page that speaks of more without saying where is a failed query: a part of the list is no sum.
+    """
     data = answered(reply)
     if isinstance(data, Failure):
         return data
-    rows = next((value for value in data.values() if isinstance(value, list)), None)
-    if rows is None:
+    lists = [value for value in data.values() if isinstance(value, list)]
+    if not lists:
         return refused(reply, Kind.TRANSIENT, "the ledger's reply holds no rows")
-    cursor = data.get("next_cursor", data.get("cursor"))
-    usable = isinstance(cursor, str) and 0 < len(cursor) <= _CURSOR_MAX
-    return Usage(tuple(_charge(row) for row in rows if _has_task(row)), cursor if usable else None)
+    rows = max(lists, key=lambda value: sum(isinstance(row, Mapping) and "task_id" in row for row in value))
+    more = next((data[key] for key in _MORE if isinstance(data.get(key), bool)), None)
+    cursor = None if more is False else next((data[key] for key in _CURSORS if data.get(key)), None)
+    usable = isinstance(cursor, str) and len(cursor) <= _CURSOR_MAX
+    if not usable and (cursor is not None or more):
+        return refused(reply, Kind.TRANSIENT, "the ledger's reply speaks of more rows and names no usable next page")
+    return Usage(tuple(_charge(row) for row in rows if _has_task(row)), cursor)
 
 
 def _has_task(row: object) -> bool:

@@ -218,6 +218,23 @@ async def test_F95_a_slip_that_names_another_address_is_left_alone(tmp_path: Pat
             [left] = adopt_slips(production, told["ledger_id"], "me", "a test")
             assert "evil.example" in left.problem
             assert production.ledger.intents() == []
+        said = here.run("doctor", "--adopt", told["ledger_id"], "--why", "a test", "--json")
+        assert said.code == ExitCode.MONEY_NEEDS_A_PERSON
+        assert any("evil.example" in one["problem"] for one in said.document if one["subject"] == "adopted")
+
+
+async def test_F95_an_order_is_adopted_however_its_account_was_addressed(tmp_path: Path) -> None:
+    """`localhost` is this machine like `127.0.0.1`: the same account, so the order is taken over."""
+    with till(tmp_path) as here:
+        board = here.board()
+        await ordered(here, board, 0)
+        [path] = (tmp_path / "store").rglob("*.order.json")
+        told = json.loads(path.read_text())
+        path.write_text(json.dumps({**told, "base_url": told["base_url"].replace("127.0.0.1", "localhost")}))
+        shutil.move(here.folder / "home", tmp_path / "gone")
+        async with here.open() as production:
+            [adopted] = adopt_slips(production, told["ledger_id"], "me", "a test")
+            assert (adopted.problem, len(production.ledger.intents())) == ("", 1)
 
 
 async def test_F95_a_slip_tells_no_secret_and_all_that_the_row_needs(tmp_path: Path) -> None:

@@ -110,12 +110,12 @@ class Oracle(httpx.AsyncBaseTransport):
         return response
 
     def _charges(self) -> Iterator[dict[str, Any]]:
-        """The rows of SJinn's list of charges."""
+        """The rows of SJinn's list of charges, numbered within their task."""
         for job in self.jobs.values():
             parts = 2 if job.charged_twice else 1
             for part in range(parts) if job.provider == "sjinn" else ():
                 cost = float(job.billed / parts)
-                yield {"id": f"{job.job_id} {part}", "task_id": job.job_id, "task_type": "tool", "cost_credits": cost}
+                yield {"id": part, "task_id": job.job_id, "task_type": "tool", "cost_credits": cost}
 
     def _accept(self, create: Create, asked: dict[str, Any], body: dict[str, Any], factor: str = "1") -> Job:
         create.accepted = True

@@ -7,6 +7,7 @@ import pytest
 from specs.money import Money
 from tasks.ledger import IntentState
 from tests.proof.scripts import SCRIPTS
+from tests.proof.truth import Script
 from tests.tasks.stages import Shoot, shooting
 
 PRICE = "600 sjinn-credits"
@@ -28,6 +29,13 @@ def test_F89_two_charges_for_one_task_are_both_booked(tmp_path: Path) -> None:
         told = f"sjinn lists 2 charges for job {intent.job_id}: {PRICE} + {PRICE}"
         assert _alerts(shoot) == [told]
         assert [one.intent_id for one in shoot.production.ledger.unconfirmed_bills()] == [intent.intent_id]
+
+
+def test_F89_rows_of_two_tasks_under_one_number_are_two_charges(tmp_path: Path) -> None:
+    """The number of a row tells it from the others of its task alone."""
+    with shooting(Script("two", provider="sjinn", shots=2), tmp_path) as shoot:
+        both = [shoot.wait(shoot.submit(shot)) for shot in range(2)]
+        assert [str(shoot.store(intent).amount) for intent in both] == [PRICE, PRICE]
 
 
 def test_F89_a_second_charge_that_is_listed_after_the_clip_was_stored_is_booked(tmp_path: Path) -> None:

@@ -95,6 +95,35 @@ def test_charges_are_read_wherever_the_rows_lie() -> None:
     assert decode_usage(answered({"list": [], "cursor": None})) == Usage((), None)
 
 
+def test_F89_the_charges_are_the_list_whose_rows_look_like_charges() -> None:
+    """An empty list of errors before them, or one of notes, hides none."""
+    row = {"id": 1, "task_type": "tool_x", "task_id": "T-1", "cost_credits": 600}
+    for other in ([], ["slow today"], [{"note": "x"}] * 3):
+        found = decode_usage(answered({"errors": other, "items": [row]}))
+        assert isinstance(found, Usage)
+        assert [one.task_id for one in found.charges] == ["T-1"]
+
+
+@pytest.mark.parametrize(
+    ("said", "cursor"),
+    [
+        ({"nextCursor": "b", "has_more": True}, "b"),
+        ({"nextCursor": "b"}, "b"),
+        ({"cursor": "a", "has_more": False}, None),
+        ({"next_cursor": "", "hasMore": False}, None),
+    ],
+)
+def test_F89_the_next_page_is_found_under_every_name_that_clients_read(said: dict[str, object], cursor: str) -> None:
+    """Where the page says that there is no more, its cursor is that of this page."""
+    assert decode_usage(answered({"items": [], **said})) == Usage((), cursor)
+
+
+@pytest.mark.parametrize("said", [{"has_more": True}, {"hasMore": True, "next_cursor": ""}, {"next_cursor": 7}])
+def test_F89_a_page_that_speaks_of_more_and_does_not_say_where_is_no_answer(said: dict[str, object]) -> None:
+    """A part of the list is no sum."""
+    assert isinstance(decode_usage(answered({"items": [], **said})), Failure)
+
+
 def test_a_page_without_rows_is_told() -> None:
     """No list, no answer."""
     assert isinstance(decode_usage(answered({})), Failure)
