@@ -86,7 +86,7 @@ class Animatic:
         """Accepted with 2xx and an id."""
         envelope, said = read_object(reply), _evidence(reply)
         if not ok(reply):
-            return refused_by_status(reply, said, _message(envelope))
+            return refused_by_status(reply, said, _message(envelope), own=True)
         if isinstance(envelope, Unreadable) or not is_job_id(envelope.value.get("id")):
             return ambiguous(said, "the local studio named no job")
         if envelope.duplicates:
@@ -111,7 +111,7 @@ class Animatic:
         """What a reply that is no result means in its phase."""
         text = _message(read_object(reply))
         if phase is Phase.CREATE:
-            return refused_by_status(reply, _evidence(reply), text)
+            return refused_by_status(reply, _evidence(reply), text, own=True)
         return refused(reply, by_status(reply.status, phase), text, reply.status)
 
 

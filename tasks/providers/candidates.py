@@ -54,7 +54,12 @@ def objects_of(body: bytes) -> Sequence[Pairs]:
     """The keys and values of every JSON object; of a body that is cut or no JSON, the pairs that can still be read."""
     parsed = parse_json(body)
     if isinstance(parsed, Parsed):
-        return parsed.objects
+        texts = (text for pairs in parsed.objects for _, value in pairs for text in texts_of(value))
+        # Some gateways put the answer behind them into a text.
+        inner = [
+            one for text in texts if text.lstrip().startswith("{") for one in objects_of(text.encode(errors="replace"))
+        ]
+        return [*parsed.objects, *inner]
     cut = _CUT_PAIR.findall(body.decode("latin-1"))
     return [[(key, number or text) for key, text, number in cut]]
 

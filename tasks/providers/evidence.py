@@ -11,6 +11,7 @@ from specs.money import Money
 from tasks.providers.amounts import NAMED_NONE, Bills, read_bill
 from tasks.providers.candidates import Pairs, candidates, ids_of, key_words, named_ids, objects_of, texts_of
 from tasks.providers.interface import Accepted, Reply
+from tasks.providers.refusals import job_header, readable
 from tasks.providers.strictjson import Parsed, parse_json
 
 __all__ = ["Evidence", "read_evidence"]
@@ -50,6 +51,7 @@ _WORDS = re.compile(
     r"|rendering|generating|progress|under way|underway|queued|enqueued|scheduled|created|submitted|dispatched"
     r"|started|pending|completed?|finished|succeeded|success(ful|fully)?|thanks?|thank you|reserved"
     r"|(in|on) (the|our|a) queue|(is|was|been|be|being) (\w+ )?(received|placed|paid|generated|made|handled|running)"
+    r"|duplicate|invoiced|captured|on (its|the) way|queue position|position in|(your|this|the new) order|taken from"
     r"|(job|task|order|request|generation) (was |has been |is )?(received|placed|running|ok)|already (exists|running))\b"
     r"|^\s*ok(ay)?\W*$|成功|受理|接受|已提交|提交成功|处理中|生成中|排队|扣除|扣费|扣款|已创建|已扣",
     re.IGNORECASE,
@@ -62,7 +64,7 @@ class Evidence:
     """`named`: every id of a job, the likeliest first, with what is said of its price. `others`: those beyond the plain one.
 
     `amount` is the largest usable price that is named anywhere, None where there is none, and then `note` says why.
-    `acceptance` is what forbids to read a refusal as definite: an id, an amount, a flag or a word; "" where there is nothing.
+    `acceptance` is what forbids to read a refusal as definite: an id, an amount, a flag, a word or a header; "" where there is nothing.
     """
 
     named: tuple[Accepted, ...]
@@ -85,7 +87,7 @@ def read_evidence(reply: Reply, unit: str, bills: Bills) -> Evidence:
         own = read_bill([pairs for pairs in objects if job_id in ids_of(pairs)], unit, bills)
         # Where no price stands beside the id itself, the largest that is named may be its own.
         named.append(Accepted(job_id, *(own if own[1] != NAMED_NONE else (amount, note))))
-    return Evidence(tuple(named), amount, note, _acceptance(reply.body, objects))
+    return Evidence(tuple(named), amount, note, _acceptance(reply.body, objects) or job_header(reply.headers))
 
 
 def _acceptance(body: bytes, objects: Sequence[Pairs]) -> str:
@@ -108,5 +110,6 @@ def _acceptance(body: bytes, objects: Sequence[Pairs]) -> str:
 
 
 def _spoken(text: str) -> str:
+    text = readable(text)
     found = _WORDS.search(text) or _FIGURE.search(text)
     return f"it says {found[0].strip()!r}" if found else ""

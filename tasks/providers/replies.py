@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 
 from tasks.providers.evidence import Evidence
 from tasks.providers.interface import Failure, Kind, Phase, Refusal, Reply
+from tasks.providers.refusals import unlike_refusal
 from tasks.providers.strictjson import Parsed, Unreadable, parse_json
 from tasks.redaction import HIDDEN, redact, without_known
 
@@ -107,15 +108,17 @@ def read_object(reply: Reply) -> Parsed | Unreadable:
 
 
 def refused_by_status(
-    reply: Reply, said: Evidence, text: str, *, kind: Kind | None = None, code: object = ""
+    reply: Reply, said: Evidence, text: str, *, kind: Kind | None = None, code: object = "", own: bool = False
 ) -> Failure:
-    """A create answered with other than 2xx: definite where the status is listed and nothing speaks of acceptance.
+    """A create answered with other than 2xx: definite where the status is listed and the reply is a plain refusal.
 
-    `kind` is what the provider's own code says; it refines a listed status and nothing else.
+    `kind` is what the provider's own code says; it refines a listed status and nothing else. `own`: the reply is this
+    machine's, which refuses in its own words.
     """
     listed = by_status(reply.status, Phase.CREATE, text)
-    if listed is Kind.AMBIGUOUS or said.acceptance:
-        why = ": ".join(filter(None, [f"HTTP {reply.status}", said.acceptance, text]))
+    odd = said.acceptance or ("" if own and not reply.truncated else unlike_refusal(reply))
+    if listed is Kind.AMBIGUOUS or odd:
+        why = ": ".join(filter(None, [f"HTTP {reply.status}", odd, text]))
         return ambiguous(said, why, code or reply.status)
     return refused(reply, kind or listed, text, code or reply.status)
 

@@ -28,6 +28,7 @@ from tasks.providers.interface import (
     State,
 )
 from tasks.providers.links import web_links
+from tasks.providers.refusals import unlike_refusal
 from tasks.providers.replies import (
     ambiguous,
     by_status,
@@ -152,7 +153,7 @@ class ShortAPI:
         if code == 0:
             return _accepted(reply, envelope, said, text)
         whole = refusal_text(reply, envelope, said, _TEXTS)
-        if whole in _REFUSALS:
+        if whole in _REFUSALS and not unlike_refusal(reply):
             return refused(reply, _REFUSALS[whole], whole, code)
         why = ": ".join(filter(None, [f"code {code}", said.acceptance, text or "no text"]))
         return ambiguous(said, why, code, vouchable(code, whole))

@@ -28,6 +28,7 @@ from tasks.providers.interface import (
     State,
 )
 from tasks.providers.links import web_links
+from tasks.providers.refusals import unlike_refusal
 from tasks.providers.replies import (
     ambiguous,
     by_status,
@@ -111,9 +112,10 @@ class SJinn:
         if envelope.value.get("success") is True:
             return _accepted(reply, envelope, said, text, code)
         whole = refusal_text(reply, envelope, said, _TEXTS) if _refuses(envelope) else None
-        if kind is not None and whole is not None:
+        odd = said.acceptance or unlike_refusal(reply)
+        if kind is not None and whole is not None and not odd:
             return refused(reply, kind, text, code)
-        why = ": ".join(filter(None, [f"error_code {code}", said.acceptance, text or "no text"]))
+        why = ": ".join(filter(None, [f"error_code {code}", odd if kind else said.acceptance, text or "no text"]))
         return ambiguous(said, why, code, vouchable(code, whole))
 
     def poll_request(self, handle: Handle) -> Request:

@@ -29,6 +29,24 @@ from tests.contract.exchanges import Exchange, exchanges
 from tests.contract.orders import fitting, media_for, shot
 
 DEFINITE = {400, 401, 402, 403, 404, 405, 413, 415, 422, 429}
+PAGES = (
+    b"<html><head><title>403 Forbidden</title></head><body><center><h1>403 Forbidden</h1></center><hr>nginx/1.18.0</body></html>",
+    b"<html><body>Not Allowed</body></html>\r\n<!-- a padding to disable MSIE and Chrome friendly error page -->\r\n",
+    b'<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN"><html><body><h1>Not Found</h1></body></html>',
+)
+"""What edge servers send."""
+ORDINARY = tuple(
+    json.dumps(one).encode()
+    for one in (
+        {"detail": [{"loc": ["body", "args", "duration"], "msg": "field required", "type": "value_error.missing"}]},
+        {"error": {"message": "Rate limit exceeded, try again in 30 s", "type": "rate_limit_error", "code": None}},
+        {"message": "max 10 requests per minute", "request_id": "req-7f3a"},
+        {"success": False, "errorMsg": "insufficient balance", "error_code": 100, "data": None},
+        {"code": 402, "info": "Insufficient credits, please top up"},
+        {"title": "Unauthorized", "detail": "Invalid API key"},
+    )
+)
+"""Plain refusals as gateways and validators write them."""
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
@@ -180,12 +198,22 @@ class ProviderSuite:
 
     @pytest.mark.parametrize("status", sorted(DEFINITE))
     def test_listed_statuses_are_definite(self, status: int) -> None:
-        """400, 401, 402, 403, 404, 405, 413, 415, 422 and 429 refuse with any body that names no job."""
-        for body in (b"", b"<html>", b"{}", b"\xff\xfe", b'{"error": "unknown"}'):
+        """400, 401, 402, 403, 404, 405, 413, 415, 422 and 429 refuse with nothing, or with a refusal's words alone."""
+        for body in (b"", b"<html>", b"{}", b"slow down", b'{"error": "unknown"}', *PAGES, *ORDINARY):
             answer = self.provider.decode_submit(Reply(status, {}, body))
             assert isinstance(answer, Failure)
             assert answer.kind is not Kind.AMBIGUOUS
             assert answer.may_be_charged is False
+
+    @pytest.mark.parametrize("status", sorted(DEFINITE))
+    def test_F88_a_listed_status_with_anything_else_is_a_doubt(self, status: int) -> None:
+        """A body that is cut or no text, a header that names a job: whatever is no plain refusal may hide a job."""
+        named = {"X-Job-Id": "job-7", "Location": "/api/v1/job/query?id=job-7", "X-Render-Ref": "7"}
+        replies = [Reply(status, {}, b"\xff\xfea"), Reply(status, {}, b'{"error": "unknown"}', truncated=True)]
+        for reply in (*replies, *(Reply(status, {name: value}, b"") for name, value in named.items())):
+            answer = self.provider.decode_submit(reply)
+            assert isinstance(answer, Failure)
+            assert answer.kind is Kind.AMBIGUOUS or not (self.provider.caps.paid or reply.truncated or reply.headers)
 
     @inherited
     @given(JSON)

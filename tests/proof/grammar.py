@@ -1,5 +1,7 @@
 """Replies to a create from a grammar: code x text x ids x amounts x flags x status x shape, in both dialects.
 
+A part of them name an accepted job in a form that no page knows (`ODD`), under a status or a code that refuses.
+
 Each is written together with what it says, and judged by that: the judge knows the providers' pages, and nothing of the code
 that reads a reply.
 """
@@ -30,8 +32,9 @@ PLAIN = (
     "too many concurrent tasks",
     "invalid model: please check",
     "unknown error",
-    "请求参数错误",
 )
+FOREIGN = "请求参数错误"
+"""A refusal for whoever reads it; for the reader of replies it is a doubt, and a person may vouch for it."""
 ACCEPTING = (
     "accepted, 0.429 credits were deducted, processing",
     "invalid model was replaced; job submitted",
@@ -41,6 +44,75 @@ ACCEPTING = (
     "processing",
     "Success",
     "余额不足 已扣费",
+)
+TOLD = (
+    "0.429 was taken from your wallet, id follows",
+    "your request is being processed",
+    "duplicate task, see your list",
+    "payment captured",
+    "you were invoiced",
+    "your clip is on its way",
+    "queue position 5",
+    "balance after this order is low",
+    "slow: https://api.example/api/v1/job/query?id=JOB",
+    "votre commande est en cours",
+    "Auftrag angenommen",
+    "受け付けました",
+    "\uff41\uff43\uff43\uff45\uff50\uff54\uff45\uff44",
+    "acc\u200bepted, too many requests",
+    "job JOB",
+    "your credits were used for your generation, no error",
+    "invalid model was mended, coming right up",
+)
+"""Texts that a provider with a job in hand may send; JOB stands for its id."""
+ODD: tuple[dict[str, Any], ...] = (
+    *(
+        {key: "JOB"}
+        for key in [
+            "taskNo",
+            "jobRef",
+            "job_uuid",
+            "run_id",
+            "render_id",
+            "order",
+            "reference",
+            "output_url",
+            "query_url",
+        ]
+    ),
+    {"job_id": {"value": "JOB"}},
+    {"data": '{"job_id":"JOB","amount":"0.429"}'},
+    {"detail": [{"loc": ["jobs", "JOB"], "msg": "slow down"}]},
+    {"id": 5.0},
+    {"status": 1},
+    {"code": 200},
+    *({key: 5} for key in ["queue_position", "eta_seconds", "progress", "paid", "total", "usage"]),
+)
+"""What such an answer may hold beside a text that refuses."""
+HEADERS = (
+    {"X-Job-Id": "JOB"},
+    {"Location": "/api/v1/job/query?id=JOB"},
+    {"X-Render-Ref": "JOB"},
+    {"Link": "</tasks/JOB>; rel=monitor"},
+    {"X-Result": "JOB"},
+)
+QUIET = {
+    "X-Request-Id": "req-1",
+    "CF-Ray": "8f2a-FRA",
+    "X-RateLimit-Remaining": "0",
+    "Server": "nginx",
+    "Retry-After": "2",
+}
+BODIES = (
+    b"job_id=JOB&amount=0.429",
+    b"<job><id>JOB</id></job>",
+    b'<html><a href="/jobs/JOB">slow down</a></html>',
+    b"<html><!-- JOB --><body>slow down</body></html>",
+    b"<html><script>job='JOB'</script></html>",
+    b'{"message":"slow down","data":{"job_',
+    b'["JOB"]',
+    b"JOB",
+    b"\xff\xfe\x00J",
 )
 MAPPED = (100, 101, 400, 401)
 """SJinn's numbers that refuse."""
@@ -73,8 +145,11 @@ class Said:
     amounts: list[str] = field(default_factory=list)
     priced: bool = False
     words: bool = False
+    foreign: bool = False
     shape: str = "envelope"
     body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    truncated: bool = False
 
     @property
     def silent(self) -> bool:
@@ -85,8 +160,11 @@ class Said:
     def outcome(self) -> str:
         """What the pages and the rule about silence allow it to mean."""
         ok, envelope = 200 <= self.status < 300, self.shape == "envelope"
+        if self.shape == "odd":
+            return "doubt"
         if not ok:
-            return "definite" if self.status in LISTED and self.silent else "doubt"
+            refusing = envelope or self.shape == "html"
+            return "definite" if self.status in LISTED and refusing and self.silent and not self.foreign else "doubt"
         if not envelope:
             return "doubt"
         if self.provider == "sjinn":
@@ -99,7 +177,8 @@ class Said:
     def _sjinn(self) -> str:
         if self.success is True:
             return "accepted" if self.plain_id and not self.texts and not self.code else "doubt"
-        return "definite" if self.success is False and self.silent and self.code in MAPPED else "doubt"
+        refused = self.success is False and self.silent and self.code in MAPPED and not self.foreign
+        return "definite" if refused else "doubt"
 
 
 @dataclass(slots=True)
@@ -114,11 +193,37 @@ def replies(seed: int, many: int) -> Iterator[Said]:
     """So many replies, half in each dialect."""
     chance = random.Random(seed)
     for number in range(many):
-        yield _reply(chance, ("shortapi", "sjinn")[number % 2])
+        yield (_odd if number % 8 > 5 else _reply)(chance, ("shortapi", "sjinn")[number % 2])
+
+
+def _odd(chance: random.Random, provider: str) -> Said:
+    """A status or a code that refuses, and beside it a job, told in a way that nobody listed."""
+    said = Said(provider, chance.choice((200, *LISTED)), shape="odd", headers=dict(QUIET))
+    job, text = f"job-{chance.randrange(1000, 9999)}", chance.choice((*SEEN, "image is required"))
+    code = chance.choice(MAPPED) if provider == "sjinn" else 1
+    top: dict[str, Any] = {"success": False, "error_code": code} if provider == "sjinn" else {"code": code}
+    key = "errorMsg" if provider == "sjinn" else "info"
+    body = b""
+    match chance.choice(("text", "text", "key", "key", "header", "body", "cut")):
+        case "text":
+            text = chance.choice(TOLD)
+        case "key":
+            top |= chance.choice(ODD)
+        case "header":
+            said.headers |= {name: value.replace("JOB", job) for name, value in chance.choice(HEADERS).items()}
+        case "body":
+            body = chance.choice(BODIES)
+        case "cut":
+            said.truncated = True
+    # Whoever is asked to vouch for such a text reads it; beside a plain one nothing may be vouched for.
+    said.words = text not in TOLD
+    shown = json.dumps({**top, key: text}, ensure_ascii=chance.random() < 0.5).encode()
+    said.body = (body or shown).replace(b"JOB", job.encode())
+    return said
 
 
 def _reply(chance: random.Random, provider: str) -> Said:
-    said = Said(provider, chance.choice((*(200,) * 12, 201, 202, *LISTED, *UNLISTED)))
+    said = Said(provider, chance.choice((*(200,) * 12, 201, 202, *LISTED, *UNLISTED)), headers=dict(QUIET))
     top: dict[str, Any] = {}
     data: dict[str, Any] = {}
     if provider == "shortapi":
@@ -130,8 +235,9 @@ def _reply(chance: random.Random, provider: str) -> Said:
         ("info", "message", "error") if provider == "shortapi" else ("errorMsg", "error"),
         chance.choice((0, 0, 1, 1, 1, 2)),
     ):
-        text = chance.choice((*PLAIN, *PLAIN, *ACCEPTING))
+        text = chance.choice((*PLAIN, *PLAIN, *ACCEPTING, FOREIGN))
         said.words |= text in ACCEPTING
+        said.foreign |= text == FOREIGN
         said.texts = list(dict.fromkeys([*said.texts, text]))
         top[key] = text
     _ids(chance, said, top, data)
@@ -214,7 +320,7 @@ def judge(seed: int, many: int) -> Judged:
     """Read each reply as production does, and hold what it is taken for against what it may mean."""
     judged = Judged()
     for said in replies(seed, many):
-        answer = PROVIDERS[said.provider].decode_submit(Reply(said.status, {}, said.body))
+        answer = PROVIDERS[said.provider].decode_submit(Reply(said.status, said.headers, said.body, said.truncated))
         judged.counts[_sort(answer)] += 1
         judged.wrong += [
             ("reply", f"{problem}: {said.provider} HTTP {said.status} {said.body!r}")
@@ -232,8 +338,8 @@ def _sort(answer: Accepted | Failure) -> str:
 def _problems(said: Said, answer: Accepted | Failure) -> Iterator[str]:
     allowed, found = said.outcome, _sort(answer)
     if said.shape == "cut":
-        # Half a reply may lack what would have made it a doubt, and a listed status refuses with any body.
-        if found == "accepted" or (found == "definite" and said.status not in LISTED):
+        # Half a reply may lack what would have made it a doubt.
+        if found != "doubt":
             yield f"{found}, and it is cut"
         return
     if found != allowed and (allowed != "any" or found == "definite"):
@@ -249,5 +355,9 @@ def _problems(said: Said, answer: Accepted | Failure) -> Iterator[str]:
     )
     if named and (not kept or max(one.amount for one in kept) != max(named)):
         yield f"the amount {max(named)} is not kept"
-    if isinstance(answer, Failure) and answer.refusal is not None and not (said.silent and said.texts):
+    if (
+        isinstance(answer, Failure)
+        and answer.refusal is not None
+        and not (said.silent and (said.texts or said.shape == "odd"))
+    ):
         yield "a person could vouch for it, and it speaks of acceptance"

@@ -42,7 +42,7 @@ def test_F90_recovery_books_what_the_straight_way_books(sqlite_desk: Desk) -> No
             reserved(ledger, made(f"SH{number}{way}", account=f"{number}{way}", board=way, caps=caps))
             for way in ("S", "J")
         )
-        kept = as_answer(answer, Reply(said.status, {}, said.body))
+        kept = as_answer(answer, Reply(said.status, said.headers, said.body, said.truncated))
         job = kept.job.job_id if kept.job else None
         ledger.journal_answer(two.intent_id, "0" * 64, job, kept)
         if isinstance(answer, Accepted):
@@ -142,7 +142,7 @@ def test_F88_nobody_vouches_for_what_is_no_plain_refusal(desk: Desk) -> None:
 
 def _decoded(said: Said) -> Accepted | Failure | None:
     """What production reads; None for a definite refusal, after which the same intent may be sent again."""
-    answer = PROVIDERS[said.provider].decode_submit(Reply(said.status, {}, said.body))
+    answer = PROVIDERS[said.provider].decode_submit(Reply(said.status, said.headers, said.body, said.truncated))
     return answer if isinstance(answer, Accepted) or answer.kind is Kind.AMBIGUOUS else None
 
 
