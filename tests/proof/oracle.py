@@ -144,6 +144,11 @@ class Oracle(httpx.AsyncBaseTransport):
         if name in REFUSALS or name in SAYINGS or argument == "before":
             return self._refuse(name, create)
         first = self._accept(create, asked, body) if name in {"twice", "two-ids"} else None
+        if name == "told":
+            told = refusal(create.provider, "slow down", 1) | {
+                "data": json.dumps({"ref": self._accept(create, asked, body).job_id})
+            }
+            return reply(told, int(argument))
         factor = argument if name in {"bill", "odd-bill"} else "2" if name == "charged-twice" else "1"
         job = self._accept(create, asked, body, factor)
         job.charged_twice = name == "charged-twice"

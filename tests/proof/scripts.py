@@ -28,6 +28,7 @@ def _definite_creates() -> Iterator[Script]:
         yield Script(f"{kind}-for-long", create=(kind,) * 5)
     for after in ("", "2", "soon", "120", "7200", "1000000000", "-5", "Sun, 01 Mar 2026 12:00:09 GMT"):
         yield Script(f"http-429-{after or 'bare'}", create=(f"http:429-{after}",))
+    yield Script("told-429", create=("told:429",))
     yield Script("queue-full", create=("queue-full", "queue-full"))
     for status in (400, 401, 402, 403, 404, 413, 422):
         yield Script(f"http-{status}", create=(f"http:{status}",), shots=2, at_once=1)
@@ -190,6 +191,7 @@ def _sjinn() -> Iterator[Script]:
         "no-credit",
         "two-ids:top",
         "accepting:after",
+        "told:429",
         "refusing:before",
     ):
         yield Script(f"sjinn-{kind.replace(':', '-')}", create=(kind,), provider="sjinn")
@@ -212,6 +214,7 @@ def _failover() -> Iterator[Script]:
     for kind in ("refused-connection", "proxy"):
         yield listed(kind, *(kind,) * 4)
     yield listed("http-429-for-years", "http:429-1000000000")
+    yield listed("told-402", "told:402", ends="any")
     yield listed("then-lost", "http:402", "lost:after")
     yield listed("then-never-arrived", "http:402", "lost:before")
     yield listed("then-502", "http:401", "http:502-after")

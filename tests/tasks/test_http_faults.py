@@ -159,6 +159,26 @@ async def test_F11_a_429_tells_how_long_to_wait(wire: Wire) -> None:
     assert (found.kind, found.retry_after, len(server.heads)) == (Kind.RATE, 40.0, 1)
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        answer(b'{"message":"slow down","data":{"job_', 429, length=500, close=True),
+        answer(b'{"message":"slow down"}', 429, "Content-Encoding: br\r\n"),
+        answer(b" " * (1 << 20) + b'{"job_id":"J-1"}', 429),
+        answer(b'{"message":"slow down"}', 429, "X-Job-Id: J-1\r\n"),
+    ],
+    ids=["cut", "encoded", "huge", "header"],
+)
+async def test_F88_a_429_that_did_not_come_whole_refuses_nothing(wire: Wire, script: Answer) -> None:
+    """Cut, encoded in a way that nobody asked for, beyond the size that is read, or with the job in its head."""
+    async with raw_server(script) as server:
+        reply = await wire.create(post(server.url), auth=None, deadline=10)
+    for provider in ("shortapi", "sjinn"):
+        found = PROVIDERS[provider].decode_submit(reply)
+        assert isinstance(found, Failure)
+        assert (reply.status, found.kind) == (429, Kind.AMBIGUOUS)
+
+
 async def test_F15_an_error_page_is_kept(wire: Wire) -> None:
     """HTML instead of JSON: the raw body is there for the record."""
     page = b"<!doctype html><title>Maintenance</title>"

@@ -43,7 +43,9 @@ def test_F88_words_under_an_unknown_code_free_no_money(provider: str, text: str)
     assert (answer.refusal is not None) == (text == "insufficient balance")
 
 
-@pytest.mark.parametrize("script", ["says-accepting-after", "sjinn-accepting-after", "says-refusing-after"])
+@pytest.mark.parametrize(
+    "script", ["says-accepting-after", "sjinn-accepting-after", "says-refusing-after", "told-429", "sjinn-told-429"]
+)
 def test_F88_a_job_that_was_accepted_in_words_is_paid_once(script: str, tmp_path: Path) -> None:
     """One create, one charge, its whole price reserved; a second try sends nothing."""
     with shooting(SCRIPTS[script], tmp_path) as shoot:
