@@ -138,7 +138,7 @@ def refusal_text(reply: Reply, envelope: Parsed, said: Evidence, texts: Sequence
 
 def vouchable(code: int | None, text: str | None) -> Refusal | None:
     """A refusal for which a person may vouch: readable, and whole, so without anything that must be hidden."""
-    if not text or len(text) > WHOLE_MAX or HIDDEN in redact(text) or code == 0:
+    if not text or len(text) > WHOLE_MAX or HIDDEN in redact(text) or code == 0 or 200 <= (code or 1) < 300:
         return None
     return Refusal("" if code is None else str(code), text)
 
