@@ -98,7 +98,7 @@ class _Service:
         async with AsyncExitStack() as ending:
             api_url = await self._server(ending, settings)
             await self._installed(settings)
-            await self._serving(ending)
+            await self._serving(ending, settings)
             parts = await self._beside(ending, settings)
             self._announce(api_url, settings, parts)
             await self._until_told()
@@ -159,10 +159,10 @@ class _Service:
 
         await install_all(settings)
 
-    async def _serving(self, ending: AsyncExitStack) -> None:
+    async def _serving(self, ending: AsyncExitStack, settings: Settings) -> None:
         from deployments.serving import Serving
 
-        serving = Serving(self._options.limit)
+        serving = Serving(settings, self._options.limit)
         await serving.start()
         stop_on_signals(self._stop)
         ending.push_async_callback(serving.stop)

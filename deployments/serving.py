@@ -7,7 +7,6 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -17,31 +16,34 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.exceptions import PrefectException
 from prefect.logging import get_logger
 from prefect.runner import Runner
 from prefect.states import Crashed, Scheduled
 
 from deployments.catalogue import deployments
+from flows.calling_off import AWAY, EVERY, OVER, CallingOff, runs_by_id
 from tasks.errors import SetupProblem
 from tasks.seams import SystemClock
+from tasks.settings import Settings
 
 __all__ = ["Serving"]
 
 POLL = 3.0
 """Seconds between questions for runs that are due."""
-TEND_EVERY = 5.0
+LAST_WORDS = 10.0
+"""Seconds in which the process of a run that has told its last state ends by itself."""
 ATTEMPTS = 3
 """How often a run is given back that the server's absence has cost its process."""
 _UNDER_WAY = (StateType.RUNNING, StateType.PENDING)
-_AWAY = (httpx.HTTPError, PrefectException, OSError)
 _LOG = get_logger("rushes.serving")
 
 
 class Serving:
     """The runner, from its first poll to the last run's end."""
 
-    def __init__(self, limit: int, *, poll: float = POLL) -> None:
+    def __init__(self, settings: Settings, limit: int, *, poll: float = POLL) -> None:
+        self._calling_off = CallingOff(settings)
+        self._ending: dict[UUID, asyncio.Task[None]] = {}
         self._runner = Runner(name="rushes", limit=limit, pause_on_shutdown=False, query_seconds=poll)
         self._ids: list[UUID] = []
         self._seen: dict[UUID, dt.datetime] = {}
@@ -67,7 +69,7 @@ class Serving:
         async def patiently() -> list[FlowRun]:
             try:
                 return await ask()
-            except _AWAY as error:
+            except AWAY as error:
                 _LOG.warning("Prefect cannot be asked for runs (%s); it is asked again", type(error).__name__)
                 self._away = SystemClock().now()
                 return []
@@ -81,26 +83,26 @@ class Serving:
             SetupProblem: the runner ended by itself, so that nothing would be run any more.
         """
         while self._polling is not None and not self._polling.done():
-            await asyncio.sleep(TEND_EVERY)
+            await asyncio.sleep(EVERY)
             try:
                 await self._tend()
-            except _AWAY as error:
+            except AWAY as error:
                 _LOG.debug("runs cannot be tended: %r", error)
                 self._away = SystemClock().now()
         raise SetupProblem("Prefect's runner ended by itself", "Start `rushes serve` again.")
 
     async def _tend(self) -> None:
-        """End the runs that are to be cancelled, and schedule again those that the server's absence has cost their process.
+        """End the runs that are over in Prefect, and schedule again those that the server's absence has cost their process.
 
-        Prefect's own observer of cancellations is deaf for good once its server was away for some seconds. And a run ends
+        They are closed in the ledger first, which also reaches processes that are not ours. Prefect's own observer of cancellations is deaf for good once its server was away for some seconds. And a run ends
         itself where the server has forgotten the lease of its deployment's limit.
         """
         runner = self._runner
         alive = runner._process_manager.flow_run_ids()  # noqa: SLF001 - as `_cancel_run` below, there is no other way in
         busy = {*alive, *runner._scheduled_run_poller._submitting_flow_run_ids}  # noqa: SLF001
         self._seen |= dict.fromkeys(alive, SystemClock().now())
-        for run in await self._read(StateType.CANCELLING):
-            await runner._cancel_run(run)  # noqa: SLF001 - does nothing for a run that it ends already
+        await self._calling_off.look()
+        await self._end(alive)
         gone = self._seen.keys() - busy
         for run in await self._read(*_UNDER_WAY, StateType.CRASHED, ids=gone) if gone else ():
             if self._cost_its_process(run):
@@ -108,6 +110,29 @@ class Serving:
                 await self._again(run)
         # What was given back is looked after further: the restarted server may miss its heartbeats of before.
         self._seen = {run: seen for run, seen in self._seen.items() if run in busy or self._given_back[run]}
+
+    async def _end(self, alive: Collection[UUID]) -> None:
+        """Tell those of our processes to end, in order, whose flow run is over in Prefect or gone from it."""
+        async with get_client() as client:
+            runs = await runs_by_id(client, alive)
+        self._ending = {run: ending for run, ending in self._ending.items() if run in alive}
+        for run in alive:
+            seen = runs.get(run)
+            if run not in self._ending and (seen is None or seen.state_type in OVER):
+                self._ending[run] = asyncio.create_task(self._end_one(run, seen))
+                self._seen.pop(run, None)
+
+    async def _end_one(self, run: UUID, seen: FlowRun | None) -> None:
+        """A run that was cancelled ends as that; any other only loses its process, unless that is just ending by itself."""
+        runner = self._runner
+        try:
+            if seen is not None and seen.state_type in {StateType.CANCELLING, StateType.CANCELLED}:
+                await runner._cancel_run(seen)  # noqa: SLF001
+                return
+            await asyncio.sleep(LAST_WORDS)
+            await runner._process_manager.kill(run)  # noqa: SLF001
+        except (*AWAY, RuntimeError) as error:
+            _LOG.warning("a run could not be told to end: %r", error)
 
     def _cost_its_process(self, run: FlowRun) -> bool:
         """Whether a run that has no process of ours any more lost it to an absence of the server that it has lived through."""
@@ -130,14 +155,14 @@ class Serving:
             self._runner._scheduled_run_poller.stopping = True  # noqa: SLF001 - nothing new begins while the rest ends
         try:
             under_way = await self._read(*_UNDER_WAY)
-        except _AWAY as error:
+        except AWAY as error:
             _LOG.warning("Prefect cannot be asked (%s): unfinished runs are not scheduled again", type(error).__name__)
             await self._ended(at_once=True)
             return
         await self._ended()
         try:
             await self._give_back(under_way)
-        except _AWAY as error:
+        except AWAY as error:
             _LOG.warning("unfinished runs could not be scheduled again: %r", error)
 
     async def _ended(self, *, at_once: bool = False) -> None:

@@ -18,8 +18,9 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 from deployments.ending import in_words, stop_on_signals
 from deployments.pool import POOL
+from flows.calling_off import CallingOff
 from tasks.errors import SetupProblem
-from tasks.settings import prefect_api, serving_prefect
+from tasks.settings import Settings, prefect_api, serving_prefect
 
 __all__ = ["main"]
 
@@ -83,6 +84,7 @@ async def _work(limit: int | None, name: str | None) -> None:
     working, stop = asyncio.create_task(worker.start()), asyncio.Event()
     stop_on_signals(stop)
     told = asyncio.create_task(stop.wait())
+    calling_off = asyncio.create_task(CallingOff(Settings.load()).keep())
     await asyncio.wait({working, told}, return_when=asyncio.FIRST_COMPLETED)
     if working.done():
         told.cancel()
@@ -91,8 +93,9 @@ async def _work(limit: int | None, name: str | None) -> None:
     print("ending: runs under way finish what they have sent", file=sys.stderr, flush=True)  # noqa: T201
     with suppress(TimeoutError):
         await asyncio.wait_for(worker.end_runs(), GRACE)
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
+    for task in (working, calling_off):
+        task.cancel()
+    await asyncio.gather(working, calling_off, return_exceptions=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

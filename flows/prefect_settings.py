@@ -6,7 +6,7 @@ from prefect.logging import get_run_logger
 
 from tasks.settings import KEYS, Settings
 
-__all__ = ["ALLOWED", "in_deployment", "load_settings", "overlay", "prefect_name"]
+__all__ = ["ALLOWED", "in_deployment", "load_settings", "overlay", "prefect_name", "this_flow_run"]
 
 ALLOWED = frozenset(
     {"RUSHES_DAY_CAP", "RUSHES_MONTH_CAP", "RUSHES_POLL_SECONDS", "RUSHES_PART_SHOTS", "RUSHES_NOTIFY"}
@@ -26,6 +26,14 @@ def in_deployment() -> bool:
     """Whether this code runs in a flow run that a deployment started: it can be suspended, and nobody sits at a terminal."""
     context = FlowRunContext.get()
     return bool(context and context.flow_run and context.flow_run.deployment_id)
+
+
+def this_flow_run() -> dict[str, str] | None:
+    """The flow run of a deployment that this code runs in, as the ledger keeps it; None in a run by hand, which nobody watches."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
+        return None
+    return {"flow_run": str(context.flow_run.id), "deployment": str(context.flow_run.deployment_id)}
 
 
 async def load_settings() -> Settings:

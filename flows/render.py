@@ -13,11 +13,12 @@ from prefect.states import Completed, Failed
 
 from flows import steps
 from flows.approval import ask_person, judged
+from flows.calling_off import as_called_off
 from flows.interruption import ends_in_order
 from flows.orders import cut
 from flows.parameters import Digest, MaxCost, Providers, Retakes, Spec, Yes
 from flows.plan import Ask, LoadedBoard, load_board, make_plan, plan_json
-from flows.prefect_settings import in_deployment, load_settings
+from flows.prefect_settings import in_deployment, load_settings, this_flow_run
 from flows.shooting import shoot
 from flows.showing import named, progress_bar, show_run
 from flows.spreading import spread
@@ -65,13 +66,14 @@ def _usd(text: str) -> Money | None:
 async def said(running: Coroutine[Any, Any, "State[Any]"]) -> "State[Any]":
     """The run's last state; what stands in the way becomes its message, since nobody reads a traceback in the UI."""
     try:
-        return await _alone(ends_in_order(running, deployed=in_deployment()))
+        state = await _alone(ends_in_order(running, deployed=in_deployment()))
     except (SpecError, RushesError) as error:
         if in_deployment():
             for line in f"{error}\n{error.diagnostics()}".strip().splitlines():
                 get_run_logger().error("%s", line)
         name = "Invalid" if isinstance(error, SpecError) else "Refused"
-        return Failed(name=name, message=str(error), data=error)
+        state = Failed(name=name, message=str(error), data=error)
+    return await as_called_off(state)
 
 
 async def _alone(running: Coroutine[Any, Any, "State[Any]"]) -> "State[Any]":
@@ -171,7 +173,7 @@ async def render_plan(
         if len(parts) > 1:
             report = await spread(shown, plan, parts, approval, ask, loaded)
         else:
-            report = await shoot(shown, plan, approval, steps.PrefectSteps())
+            report = await shoot(shown, plan, approval, steps.PrefectSteps(), this_flow_run())
     production.watcher.report()
     try:
         await asyncio.to_thread(deliver, production, plan, report, plan_json(plan))

@@ -6,7 +6,7 @@ The flow gives Prefect's tasks as the steps; a proof gives the plain functions.
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -77,15 +77,26 @@ class _Shooting:
         return self.slots.setdefault(shot.provider, asyncio.Semaphore(most))
 
 
-async def shoot(production: Production, plan: Plan, approval: Approval, steps: Steps) -> RunReport:
+async def shoot(
+    production: Production, plan: Plan, approval: Approval, steps: Steps, flow_run: Mapping[str, str] | None = None
+) -> RunReport:
     """Shoot every shot of an approved plan; a shot that fails stops no other. The report is not delivered yet."""
     started = production.clock.now()
-    run = await production.patiently(begin, production, plan, approval, started)
+    run = await production.patiently(begin, production, plan, approval, started, flow_run)
     return await made_and_closed(production, plan, run, started, make_shots(production, run, plan.shots, steps))
 
 
-def begin(production: Production, plan: Plan, approval: Approval, started: dt.datetime) -> Run:
-    """Record the approval and the run in the ledger, which every process that buys for the run is held to."""
+def begin(
+    production: Production,
+    plan: Plan,
+    approval: Approval,
+    started: dt.datetime,
+    flow_run: Mapping[str, str] | None = None,
+) -> Run:
+    """Record the approval and the run in the ledger, which every process that buys for the run is held to.
+
+    `flow_run` is the run of a deployment that this is an attempt of: whoever sees it end in Prefect closes this one.
+    """
     ledger, number = production.ledger, production.rng.new_id()
     caps = (*plan.caps, *(plan.auto_caps if approval.by == "auto" else ()))
     # The end of the number tells this holder of the run from a part of it that comes to have the same process number.
@@ -103,6 +114,7 @@ def begin(production: Production, plan: Plan, approval: Approval, started: dt.da
         approval_id=recorded.approval_id,
         attempt_of=recorded.attempt_of,
         owner=run.owner,
+        flow_run=flow_run,
     )
     production.watcher.begins({shot.request.shot: shot.request.duration for shot in plan.shots})
     return run

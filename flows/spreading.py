@@ -29,6 +29,7 @@ from prefect.states import Cancelled, Cancelling
 
 from flows.orders import made, order_part
 from flows.plan import Ask, LoadedBoard
+from flows.prefect_settings import this_flow_run
 from flows.shooting import begin, heartbeat, made_and_closed, make_shots
 from flows.steps import PrefectSteps
 from tasks.estimate import Action, Decision, Plan, PlannedShot, decide
@@ -58,7 +59,7 @@ async def spread(
     An earlier attempt is over in the ledger before anything of it is ended in Prefect.
     """
     started = production.clock.now()
-    run = await production.patiently(begin, production, plan, approval, started)
+    run = await production.patiently(begin, production, plan, approval, started, this_flow_run())
     return await made_and_closed(production, plan, run, started, _shared(production, plan, parts, run, ask, loaded))
 
 

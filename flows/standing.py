@@ -1,6 +1,7 @@
 """The flows that run by the clock: collecting what is paid and late, and the report of what was spent."""
 
 import asyncio
+import contextlib
 import datetime as dt
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ from prefect import flow
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.calling_off import AWAY, close_ended
 from flows.collect import collect as collect_open
 from flows.costs import spend_report
 from flows.prefect_settings import load_settings
@@ -35,6 +37,8 @@ async def collect() -> Any:
 async def _collected() -> Any:
     settings = await load_settings()
     async with Production.open(settings) as production:
+        with contextlib.suppress(*AWAY):  # the next collect asks again
+            await close_ended(production.ledger)
         found = await collect_open(production, owner(), due_only=True)
         passed = await production.patiently(production.ledger.passed_caps, standing_caps(settings))
     rows = [{name: value or "" for name, value in one.document().items()} for one in found]

@@ -16,10 +16,24 @@ from tasks.ledger.breakers import CONFIRMED, UNCONFIRMED
 from tasks.ledger.database import Prepared, moment, rows_of
 from tasks.ledger.record import COLUMNS, Record
 from tasks.ledger.reserving import IS_LIVE, amounts_from, caps_from, holder
-from tasks.ledger.rows import Approval, Breaker, Cap, CapState, Event, Intent, PassedCap, Run, Totals, Vouch, usd_micros
+from tasks.ledger.rows import (
+    Approval,
+    Breaker,
+    Cap,
+    CapState,
+    Event,
+    Intent,
+    OpenRun,
+    PassedCap,
+    Run,
+    Totals,
+    Vouch,
+    usd_micros,
+)
 from tasks.ledger.transaction import WITH_ARTIFACT
 
 __all__ = [
+    "FLOW_RUN",
     "HINT",
     "approval",
     "approval_of",
@@ -35,6 +49,7 @@ __all__ = [
     "live_for_shot",
     "money_entries",
     "newest_event",
+    "open_runs",
     "passed_caps",
     "run_of",
     "slips",
@@ -106,6 +121,14 @@ _SLIPS_BEHIND = Prepared(
     ).order_by(_intent.c.seq)
 )
 _RUN = Prepared(sa.select(schema.run).where(schema.run.c.run_id == sa.bindparam("run_id")))
+FLOW_RUN = "flow-run"
+"""The fact that a flow run of a deployment has begun a run; told of the run."""
+_OPEN_RUNS = Prepared(
+    sa.select(schema.run.c.run_id, schema.run.c.open_until, schema.event.c.payload)
+    .join(schema.event, schema.event.c.intent_id == schema.run.c.run_id)
+    .where(schema.run.c.ended_at.is_(None), schema.event.c.kind == sa.literal_column(f"'{FLOW_RUN}'"))
+    .order_by(schema.run.c.seq)
+)
 _OF_DIGEST = Prepared(
     sa.select(schema.approval)
     .where(
@@ -301,6 +324,16 @@ def run_of(connection: Connection, run_id: str) -> Run | None:
         approval_id,
         attempt_of,
     )
+
+
+def open_runs(connection: Connection, now: int) -> list[OpenRun]:
+    """The runs that nobody has ended and that a deployment's flow run began."""
+    found = []
+    for run_id, open_until, payload in rows_of(connection, _OPEN_RUNS, {}):
+        facts = json.loads(payload)
+        alive = open_until is not None and open_until >= now
+        found.append(OpenRun(run_id, facts["flow_run"], facts["deployment"], alive))
+    return found
 
 
 def approval(connection: Connection, *, digest: str = "", attempt_of: str = "") -> Approval | None:

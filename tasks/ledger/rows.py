@@ -25,6 +25,7 @@ __all__ = [
     "Halted",
     "Intent",
     "IntentState",
+    "OpenRun",
     "Order",
     "PassedCap",
     "Recovery",
@@ -322,6 +323,16 @@ class Run:
     exit_code: int | None
     approval_id: str
     attempt_of: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that was not ended, and the flow run that began it, of a deployment; `alive`: its process keeps up its heartbeat."""
+
+    run_id: str
+    flow_run: str
+    deployment: str
+    alive: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from tasks.ledger.rows import (
     Halted,
     Intent,
     IntentState,
+    OpenRun,
     Order,
     PassedCap,
     Recovery,
@@ -79,6 +80,9 @@ _END_EARLIER = Prepared(
     )
 )
 _END = Prepared(sa.text("UPDATE run SET ended_at = :now, exit_code = :exit_code WHERE run_id = :run_id"))
+_CLOSE = Prepared(
+    sa.text("UPDATE run SET ended_at = :now, exit_code = 130 WHERE run_id = :run_id AND ended_at IS NULL")
+)
 _EPOCH = Prepared(sa.select(schema.intent.c.epoch).where(schema.intent.c.intent_id == sa.bindparam("intent_id")))
 _DAY = 24 * 3600 * 1_000_000
 
@@ -201,12 +205,13 @@ class Ledger:
         approval_id: str = "",
         attempt_of: str = "",
         owner: str = "",
+        flow_run: Mapping[str, str] | None = None,
     ) -> None:
         """Record a run before its first reservation; its caps hold for every order of it. Again for a run that goes on.
 
         It rests on the approval with `approval_id`, else on one of its own, without a cap. It is open to reservations until
         it is ended; with an `owner` only while that one keeps up its `heartbeat`. Earlier runs with the same `attempt_of`
-        are over with this one.
+        are over with this one. `flow_run` names the `flow_run` and the `deployment` by which it may be called off.
 
         Raises:
             Refused: the id belongs to a run of another board or digest.
@@ -224,6 +229,8 @@ class Ledger:
             if attempt_of:
                 tx.run(_END_EARLIER, {"attempt_of": attempt_of, "run_id": run_id, "now": tx.now})
             tx.event("", "run-begun", {**facts, "run_id": run_id, "approval": approval, "approval_id": approval_id})
+            if flow_run:
+                tx.event(run_id, reading.FLOW_RUN, flow_run)
 
     def approve(self, approval: Approval) -> Approval:
         """Record an approval; one with its id that is there already is not changed. Returns it as it is recorded."""
@@ -252,6 +259,19 @@ class Ledger:
         with self._writing() as tx:
             tx.run(_END, {"run_id": run_id, "exit_code": exit_code, "now": tx.now})
             tx.event("", "run-ended", {"run_id": run_id, "exit_code": exit_code})
+
+    def open_runs(self) -> list[OpenRun]:
+        """The runs that nobody has ended and that a deployment's flow run began."""
+        with self._database.reading() as connection:
+            return reading.open_runs(connection, self._database.now(connection))
+
+    def close_run(self, run_id: str, why: str) -> bool:
+        """End a run for the process that makes it: nobody buys anything for it any more. False where it had ended."""
+        with self._writing() as tx:
+            closed = bool(tx.run(_CLOSE, {"run_id": run_id, "now": tx.now}))
+            if closed:
+                tx.event("", "run-ended", {"run_id": run_id, "exit_code": 130, "why": why})
+        return closed
 
     def tell(self, about: str, kind: str, payload: Mapping[str, Any]) -> None:
         """Append a fact about what is no intent, such as a part of a run; `events` has it under that name."""
