@@ -1,25 +1,22 @@
-"""The automations that Rushes keeps on its Prefect server: runs whose process died are crashed, and a person is told when needed."""
+"""The automation that Rushes keeps on its Prefect server: a person is told when one is needed."""
 
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState, SendNotification
+from prefect.events.actions import SendNotification
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import get_current_settings
 
 from tasks.errors import SetupProblem
 from tasks.settings import Settings
 
-__all__ = ["NEEDS_PERSON", "ZOMBIES", "install", "install_all", "needs_person", "zombies"]
+__all__ = ["NEEDS_PERSON", "install", "install_all", "needs_person"]
 
-ZOMBIES = "Rushes: crash runs whose process died"
+_RETIRED = "Rushes: crash runs whose process died"
 NEEDS_PERSON = "Rushes: tell somebody that a run needs a person"
-_HEARTBEAT = "prefect.flow-run.heartbeat"
 _RUNS = ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]})
 _OURS = ResourceSpecification({"prefect.resource.id": "prefect.tag.rushes", "prefect.resource.role": "tag"})
 _DEPLOYED = ResourceSpecification(
@@ -27,12 +24,6 @@ _DEPLOYED = ResourceSpecification(
 )
 # `collect` looks at the same open purchases every five minutes; the run that left them open has told of them.
 _BUYING = ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": ["render", "drop"]})
-# Prefect names the event after the state. Every state in which no process runs must end the watch: the names that the
-# flows give their last states, and Suspended, in which a run may wait for a person for days.
-_QUIET = (
-    "Completed", "Failed", "Crashed", "Cancelled", "TimedOut", "Suspended", "Paused", "AwaitingRetry", "Scheduled", "Late",
-    "Needs a person", "Not approved", "Refused", "Invalid", "Reused",
-)  # fmt: skip
 _TOLD = ("Needs a person", "Suspended", "Crashed")
 _SUBJECT = "{{ flow_run.name }}: {{ event.resource['prefect.state-name'] }}"
 _BODY = """\
@@ -40,28 +31,6 @@ _BODY = """\
 {{ flow_run|ui_url or 'flow run ' ~ flow_run.id }}
 Suspended: approve or reject the plan there. Needs a person: `rushes doubts`. Crashed: nothing is lost; `collect` fetches what was paid.
 """
-
-
-def zombies(silent: timedelta | None = None) -> AutomationCore:
-    """A run of ours that sent a heartbeat, and then for `silent` neither another one nor an end, is crashed.
-
-    Left out, that is three heartbeats as they are set for this process.
-    """
-    return AutomationCore(
-        name=ZOMBIES,
-        description="A crashed run has lost nothing: the ledger knows what is paid, and `collect` fetches it.",
-        trigger=EventTrigger(
-            after={_HEARTBEAT},
-            expect={_HEARTBEAT, *(f"prefect.flow-run.{name}" for name in _QUIET)},
-            match=_RUNS,
-            match_related=_OURS,
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=silent or timedelta(seconds=3 * (get_current_settings().flows.heartbeat_frequency or 30) + 10),
-        ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="its process died: no heartbeat")],
-    )
 
 
 async def needs_person(block: str) -> AutomationCore:
@@ -96,23 +65,22 @@ async def needs_person(block: str) -> AutomationCore:
 
 
 async def install_all(settings: Settings) -> None:
-    """Every automation that these settings ask for.
+    """Every automation that these settings ask for. One of earlier versions goes: it crashed runs that wait for a person.
 
     Raises:
         SetupProblem: RUSHES_NOTIFY names no notification block.
     """
-    wanted = [zombies()]
+    async with get_client() as client:
+        for old in await client.read_automations_by_name(_RETIRED):
+            await client.delete_automation(old.id)
     if settings.notify:
-        wanted.append(await needs_person(settings.notify))
-    for automation in wanted:
-        await install(automation)
+        await install(await needs_person(settings.notify))
 
 
 async def install(wanted: AutomationCore) -> None:
     """Create the automation, or bring the one that is there up to date; whether it is enabled is left to people.
 
-    One that is as wanted is left alone: with an update Prefect forgets which runs it watches, and a run that died
-    with the last `rushes serve` would stay in the state Running for ever.
+    One that is as wanted is left alone: with an update Prefect forgets what it has seen.
     """
     async with get_client() as client:
         there = await client.read_automations_by_name(wanted.name)

@@ -1,4 +1,4 @@
-"""Set up a work pool for many machines: the pool, the deployments of `prefect.yaml`, the automation for dead runs.
+"""Set up a work pool for many machines: the pool, the deployments of `prefect.yaml`, the automation that tells a person.
 
 Run it once, and again after an update: `python -m deployments.pool`. It needs PREFECT_API_URL.
 """

@@ -131,7 +131,7 @@ class Serving:
                 return
             await asyncio.sleep(LAST_WORDS)
             await runner._process_manager.kill(run)  # noqa: SLF001
-        except (*AWAY, RuntimeError) as error:
+        except AWAY as error:
             _LOG.warning("a run could not be told to end: %r", error)
 
     def _cost_its_process(self, run: FlowRun) -> bool:

@@ -27,6 +27,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling
 
+from flows.calling_off import every_run
 from flows.orders import made, order_part
 from flows.plan import Ask, LoadedBoard
 from flows.prefect_settings import this_flow_run
@@ -46,7 +47,6 @@ DEPLOYMENT = "part/part"
 POLL = 3.0
 STARTUP = 120.0
 """Seconds that a run may take to begin once a worker has it; one that died in between is not waited for."""
-PAGE = 200
 _OPEN = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
 _UNREACHABLE = (httpx.HTTPError, PrefectException, OSError)
 
@@ -86,20 +86,9 @@ async def _end_orphans(client: PrefectClient) -> None:
         parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[UUID(str(flow_run.id))]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_OPEN)),
     )
-    for one in await _found(client, ours):
+    for one in await every_run(client, ours):
         state = Cancelled if one.state_type is StateType.SCHEDULED else Cancelling
         await client.set_flow_run_state(one.id, state(message="the run that started it begins anew"))
-
-
-async def _found(client: PrefectClient, wanted: FlowRunFilter) -> list[FlowRun]:
-    """Every run that matches, page by page."""
-    found: list[FlowRun] = []
-    while len(found) % PAGE == 0:
-        page = await client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=len(found))
-        if not page:
-            break
-        found += page
-    return found
 
 
 @dataclass(slots=True)
@@ -190,7 +179,7 @@ class _Spread:
 
     async def _runs(self) -> Mapping[UUID, FlowRun]:
         ours = FlowRunFilter(id=FlowRunFilterId(any_=[child.run_id for child in self.children]))
-        return {one.id: one for one in await _found(self.client, ours)}
+        return {one.id: one for one in await every_run(self.client, ours)}
 
     def _seen(self, child: _Child, run: FlowRun) -> None:
         """Remember since when a run is about to begin; a scheduled one counts as if it had been for ever."""

@@ -1,6 +1,7 @@
 """A run that is over in Prefect buys nothing more, on whatever machine its process still lives, and keeps its last state."""
 
 import asyncio
+import datetime as dt
 import os
 import signal
 from collections.abc import Iterator
@@ -8,26 +9,26 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.sandbox import Sandbox
-from flows.calling_off import AWAY, close_ended
+from flows.calling_off import AWAY, DIED, CallingOff, close_ended
 from tasks.ledger import Ledger
-from tasks.production import Production
+from tasks.production import Production, open_ledger
 from tasks.settings import Settings
 from tests.fixtures.boards import board, stills
 from tests.fixtures.command import Installation
 from tests.fixtures.prefect_rest import Rest
 from tests.fixtures.serving import Served, eventually, serving
-from tests.tasks.ledger.desk import Desk
+from tests.tasks.ledger.desk import Desk, TurnedClock
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 PATIENCE = 240
 HOUR = 3600.0
+HEARTBEAT = "prefect.flow-run.heartbeat"
 
 
 @dataclass
@@ -160,22 +161,17 @@ def test_F104_the_ledger_closes_what_is_over_in_prefect_and_nothing_else(
 ) -> None:
     """By the state of the flow run; a deleted one too, but none of another server, and none while Prefect is away."""
     rest, desk = Rest(prefect_api), Desk(f"sqlite:///{tmp_path / 'home' / 'ledger.db'}", tmp_path / "home")
-    flow = rest.post("/flows/", {"name": "calling-off"}).raise_for_status().json()["id"]
-    wanted = {"name": "calling-off", "flow_id": flow}
-    deployment = str(rest.post("/deployments/", wanted).raise_for_status().json()["id"])
+    deployment, flow = deployed(rest)
     ledger = desk.open()
     for kind in STATES:
-        made: dict[str, Any] = {"flow_id": flow, "deployment_id": deployment, "state": {"type": kind}}
-        run = rest.post("/flow_runs/", made).raise_for_status().json()["id"]
-        rest.post(f"/flow_runs/{run}/set_state", {"state": {"type": kind}, "force": True}).raise_for_status()
-        begun(desk, ledger, kind, str(run), deployment)
+        begun(desk, ledger, kind, flow_run(rest, flow, deployment, kind), deployment)
     begun(desk, ledger, "GONE", str(uuid4()), deployment)
     begun(desk, ledger, "ELSEWHERE", str(uuid4()), str(uuid4()))
     desk.begun("BY HAND", ledger=ledger, owner="me")
     with temporary_settings({PREFECT_API_URL: prefect_api if reachable else "http://127.0.0.1:9/api"}):
         try:
             closed = asyncio.run(close_ended(ledger))
-        except (*AWAY, RuntimeError):
+        except AWAY:
             closed = []
     rest.close()
     over = {kind for kind, is_over in STATES.items() if is_over} | {"GONE"} if reachable else set()
@@ -189,3 +185,76 @@ def test_F104_the_ledger_closes_what_is_over_in_prefect_and_nothing_else(
 def begun(desk: Desk, ledger: Ledger, run_id: str, flow_run: str, deployment: str) -> None:
     """A run that a flow run began, and whose process lives."""
     desk.begun(run_id, ledger=ledger, owner="me", flow_run={"flow_run": flow_run, "deployment": deployment})
+
+
+@pytest.mark.parametrize("kind", ["RUNNING", "CANCELLING"])
+def test_F74_only_a_run_under_way_without_any_sign_of_life_is_ended(
+    prefect_api: str, tmp_path: Path, kind: str
+) -> None:
+    """By its state: what waits for a person is left, also where every event of that was lost. So is what beats in the ledger."""
+    rest, clock = Rest(prefect_api), TurnedClock()
+    settings = Settings.load().model_copy(update={"home": tmp_path})
+    deployment, flow = deployed(rest)
+    runs = {
+        name: flow_run(rest, flow, deployment, state)
+        for name, state in {
+            "dead": kind,
+            "suspended": "PAUSED",
+            "late": "SCHEDULED",
+            "beats": kind,
+            "ledger": kind,
+            "mute": kind,
+        }.items()
+    }
+    for name in runs.keys() - {"mute"}:
+        beat(rest, runs[name], 1)
+    ledger = open_ledger(settings)
+    facts = {"flow_run": runs["ledger"], "deployment": deployment}
+    Desk("", tmp_path).begun("run-1", ledger=ledger, owner="me", flow_run=facts)
+    watch = CallingOff(settings, clock=clock)
+    with temporary_settings({PREFECT_API_URL: prefect_api}):
+        asyncio.run(watch.look())
+        clock.turn(99)
+        asyncio.run(watch.look())
+        assert rest.run(runs["dead"])["state"]["type"] == kind
+        beat(rest, runs["beats"], 2)
+        if kind == "CANCELLING":  # which has closed its run
+            beat(rest, runs["ledger"], 2)
+        clock.turn(15)
+        asyncio.run(watch.look())
+    after = {name: rest.run(run)["state"] for name, run in runs.items()}
+    rest.close()
+    ledger.close()
+    assert after["dead"]["type"] == ("CRASHED" if kind == "RUNNING" else "CANCELLED")
+    assert after["dead"]["message"] == DIED
+    left = {"suspended": "PAUSED", "late": "SCHEDULED", "beats": kind, "ledger": kind, "mute": kind}
+    assert {name: after[name]["type"] for name in left} == left
+
+
+def deployed(rest: Rest) -> tuple[str, str]:
+    """A deployment that nobody serves, and its flow."""
+    flow = rest.post("/flows/", {"name": "calling-off"}).raise_for_status().json()["id"]
+    wanted = {"name": "calling-off", "flow_id": flow}
+    return str(rest.post("/deployments/", wanted).raise_for_status().json()["id"]), str(flow)
+
+
+def flow_run(rest: Rest, flow: str, deployment: str, kind: str) -> str:
+    """A run of it in some state, tagged like ours."""
+    made = {"flow_id": flow, "deployment_id": deployment, "state": {"type": "SCHEDULED"}, "tags": ["rushes"]}
+    run = rest.post("/flow_runs/", made).raise_for_status().json()["id"]
+    rest.post(f"/flow_runs/{run}/set_state", {"state": {"type": kind}, "force": True}).raise_for_status()
+    return str(run)
+
+
+def beat(rest: Rest, run: str, times: int) -> None:
+    """A heartbeat as Prefect's engine sends it; return when the server has as many of them."""
+    resource = {"prefect.resource.id": f"prefect.flow-run.{run}"}
+    now = dt.datetime.now(dt.UTC).isoformat()
+    event = {"event": HEARTBEAT, "occurred": now, "resource": resource, "payload": {}, "id": str(uuid4())}
+    rest.post("/events", [event]).raise_for_status()
+    wanted = {"filter": {"event": {"name": [HEARTBEAT]}, "resource": {"id": [resource["prefect.resource.id"]]}}}
+
+    def kept() -> bool:
+        return len(rest.post("/events/filter", wanted).raise_for_status().json()["events"]) >= times
+
+    eventually(kept, PATIENCE)

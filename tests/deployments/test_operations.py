@@ -343,10 +343,8 @@ def test_a_render_by_hand_ends_on_a_signal_and_the_same_command_goes_on(works: W
     assert works.clips("HAND") == ["SH010_TK01.mp4", "SH020_TK01.mp4"]
 
 
-def test_F74_the_server_crashes_the_run_of_a_dead_machine_and_what_it_paid_is_collected(
-    works: Works, dead_run: str
-) -> None:
-    """Nobody was left to report its end; Prefect misses its heartbeats, also where another `rushes serve` has started since.
+def test_F74_the_run_of_a_dead_machine_is_crashed_and_what_it_paid_is_collected(works: Works, dead_run: str) -> None:
+    """Nobody was left to report its end; another `rushes serve` misses its heartbeats.
 
     Somebody is told of it, and of no run that ended on a signal or by a person's hand.
     """

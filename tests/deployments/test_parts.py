@@ -133,7 +133,7 @@ def test_a_pool_with_one_slot_makes_a_large_board_in_one_run(house: House) -> No
 
 
 def _crash(rest: Rest, run: str, **then: str) -> None:
-    """What the automation for silent runs does to one whose process is gone, and what `Retry` does after it."""
+    """What is done to a silent run whose process is gone, and what `Retry` does after it."""
     for kind in ("CRASHED", *then.values()):
         state = {"state": {"type": kind, "message": "no heartbeat"}, "force": True}
         rest.post(f"/flow_runs/{run}/set_state", state).raise_for_status()
