@@ -118,9 +118,11 @@ class Serving:
         self._ending = {run: ending for run, ending in self._ending.items() if run in alive}
         for run in alive:
             seen = runs.get(run)
-            if run not in self._ending and (seen is None or seen.state_type in OVER):
+            if seen is not None and seen.state_type not in OVER:
+                continue
+            self._seen.pop(run, None)
+            if run not in self._ending or self._ending[run].done():
                 self._ending[run] = asyncio.create_task(self._end_one(run, seen))
-                self._seen.pop(run, None)
 
     async def _end_one(self, run: UUID, seen: FlowRun | None) -> None:
         """A run that was cancelled ends as that; any other only loses its process, unless that is just ending by itself."""
