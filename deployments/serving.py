@@ -94,8 +94,9 @@ class Serving:
     async def _tend(self) -> None:
         """End the runs that are over in Prefect, and schedule again those that the server's absence has cost their process.
 
-        They are closed in the ledger first, which also reaches processes that are not ours. Prefect's own observer of cancellations is deaf for good once its server was away for some seconds. And a run ends
-        itself where the server has forgotten the lease of its deployment's limit.
+        They are closed in the ledger first, which also reaches processes that are not ours. Prefect's own observer of
+        cancellations is deaf for good once its server was away for some seconds. And a run ends itself where the server has
+        forgotten the lease of its deployment's limit.
         """
         runner = self._runner
         alive = runner._process_manager.flow_run_ids()  # noqa: SLF001 - as `_cancel_run` below, there is no other way in
@@ -132,7 +133,11 @@ class Serving:
                 await runner._cancel_run(seen)  # noqa: SLF001
                 return
             await asyncio.sleep(LAST_WORDS)
-            await runner._process_manager.kill(run)  # noqa: SLF001
+            async with get_client() as client:
+                now = (await runs_by_id(client, [run])).get(run)
+            started_again = now is not None and now.state_type not in OVER
+            if run in runner._process_manager.flow_run_ids() and not started_again:  # noqa: SLF001
+                await runner._process_manager.kill(run)  # noqa: SLF001
         except AWAY as error:
             _LOG.warning("a run could not be told to end: %r", error)
 
