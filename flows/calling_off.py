@@ -89,9 +89,9 @@ class CallingOff:
         """
         beating = {UUID(one.flow_run) for one in await asyncio.to_thread(ledger.open_runs) if one.alive}
         async with get_client() as client:
-            under_way = [one for one in await _under_way(client) if one.id not in beating]
-            signs = {one.id: await _sign_of_life(client, one) for one in under_way}
-            dead = self._silent({run: sign for run, sign in signs.items() if sign})
+            signs = {one.id: await _sign_of_life(client, one) for one in await _under_way(client)}
+            silent = self._silent({run: sign for run, sign in signs.items() if sign})
+            dead = [run for run in silent if run not in beating]
             for run in (await runs_by_id(client, dead)).values():
                 if run.state_type is StateType.RUNNING:
                     await client.set_flow_run_state(run.id, Crashed(message=DIED))
