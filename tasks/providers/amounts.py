@@ -11,11 +11,37 @@ from specs.money import MAX_BILL, USD, Money, MoneyError
 from tasks.providers.candidates import Pairs, key_words
 from tasks.redaction import redact
 
-__all__ = ["NAMED_NONE", "Bills", "differs", "read_amount", "read_bill", "unusable"]
+__all__ = ["BILL_WORDS", "NAMED_NONE", "Bills", "differs", "read_amount", "read_bill", "unusable"]
 
 Bills = Callable[[frozenset[str]], bool]
 """Whether a key of these words holds what the provider charged, in its own unit."""
 
+BILL_WORDS = frozenset(
+    [
+        "amount",
+        "amounts",
+        "bill",
+        "billed",
+        "charge",
+        "charged",
+        "charges",
+        "consumed",
+        "cost",
+        "costs",
+        "credit",
+        "credits",
+        "debited",
+        "deducted",
+        "deduction",
+        "fee",
+        "fees",
+        "paid",
+        "price",
+        "spent",
+        "total",
+    ]
+)
+"""Words in the names of fields that may hold what a job costs."""
 NAMED_NONE = "the provider named no amount"
 _UNUSABLE = "the provider's amount"
 _SEVERAL = "the provider named several amounts"

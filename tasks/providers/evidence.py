@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from specs.money import Money
-from tasks.providers.amounts import NAMED_NONE, Bills, read_bill
+from tasks.providers.amounts import BILL_WORDS, NAMED_NONE, Bills, read_bill
 from tasks.providers.candidates import Pairs, candidates, ids_of, key_words, named_ids, objects_of, texts_of
 from tasks.providers.interface import Accepted, Reply
 from tasks.providers.refusals import job_header, readable
@@ -16,35 +16,7 @@ from tasks.providers.strictjson import Parsed, parse_json
 
 __all__ = ["Evidence", "read_evidence"]
 
-_MONEY = frozenset(
-    [
-        "amount",
-        "amounts",
-        "balance",
-        "balances",
-        "bill",
-        "billed",
-        "cents",
-        "charge",
-        "charged",
-        "charges",
-        "consumed",
-        "cost",
-        "costs",
-        "credit",
-        "credits",
-        "debited",
-        "deducted",
-        "deduction",
-        "fee",
-        "fees",
-        "money",
-        "paid",
-        "price",
-        "spent",
-        "usd",
-    ]
-)
+_MONEY = BILL_WORDS | {"balance", "balances", "cents", "money", "usd"}
 _FIGURE = re.compile(r"[$€£¥]\s*\d|\d[\d.,]*\s*(credits?|usd|eur|gbp|cny|rmb|dollars?|euros?|cents?)\b", re.IGNORECASE)
 _WORDS = re.compile(
     r"\b(accept(ed|ance|ing)|acknowledged|admitted|charged?|billed|deduct(ed|ion)|debit(ed)?|consumed|processing"

@@ -11,7 +11,7 @@ from urllib.parse import quote as percent
 
 from specs.request import AUTO, ElementRequest, ShotRequest
 from tasks import prices
-from tasks.providers.amounts import NAMED_NONE, read_bill
+from tasks.providers.amounts import BILL_WORDS, NAMED_NONE, read_bill
 from tasks.providers.candidates import is_job_id, objects_of
 from tasks.providers.capabilities import capabilities, require_fit
 from tasks.providers.evidence import Evidence, read_evidence
@@ -53,31 +53,6 @@ MODEL = "kwaivgi/kling-3.0/image-to-video"
 _TEXTS = ("info", "message", "msg", "error")
 _REFUSALS = {"invalid model": Kind.INVALID, "unsupported task kind": Kind.INVALID}
 """Whole texts that were seen from ShortAPI with `code` other than 0; its numbers are not documented."""
-_BILLED = frozenset(
-    [
-        "amount",
-        "amounts",
-        "bill",
-        "billed",
-        "charge",
-        "charged",
-        "charges",
-        "consumed",
-        "cost",
-        "costs",
-        "credit",
-        "credits",
-        "debited",
-        "deducted",
-        "deduction",
-        "fee",
-        "fees",
-        "paid",
-        "price",
-        "spent",
-        "total",
-    ]
-)
 _NO_BILL = frozenset(
     [
         *("balance", "left", "limit", "max", "min", "per", "quota", "rate", "remaining", "unit"),
@@ -236,7 +211,7 @@ def _accepted(reply: Reply, envelope: Parsed, said: Evidence, text: str) -> Acce
 
 def _is_bill(words: frozenset[str]) -> bool:
     """`amount` at create, `credit` in a query, and what else may hold the charge; never a balance or a price a second."""
-    return bool(words & _BILLED) and not words & _NO_BILL
+    return bool(words & BILL_WORDS) and not words & _NO_BILL
 
 
 def _poll_kind(text: str) -> Kind:
