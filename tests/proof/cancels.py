@@ -73,7 +73,7 @@ def cancel_many(runs: int, *, seed: int = 1) -> Cancelled:
         AssertionError, TimeoutError: no Prefect server or no `rushes serve` comes up: then nothing is proved.
     """
     done, folder = Cancelled(), Path(tempfile.mkdtemp(prefix="rushes-cancels-"))
-    server = PrefectServer(Path(tempfile.mkdtemp(prefix="rushes-prefect-")))
+    server = PrefectServer(Path(tempfile.mkdtemp(prefix="server-", dir=folder)))
     try:
         with Sandbox(job_seconds=1, lag=ANSWER / 30, size=64, key=KEY, callback=False) as sandbox:
             server.start()
