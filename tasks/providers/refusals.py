@@ -32,7 +32,7 @@ _NAMES = frozenset({"code", "errorcode", "errcode", "type", "param", "field", "l
 _NOES = _words(
     """
     arrears bad blocked cannot denied disabled disallowed error errors exceed exceeded exceeds exhausted expired
-    failed forbidden illegal incorrect insufficient invalid limited locked malformed missing must no not
+    failed forbidden illegal inappropriate incorrect insufficient invalid limited locked malformed missing must no not
     overloaded prohibited refused rejected require required requires sensitive too unacceptable unauthenticated
     unauthorised unauthorized unavailable unknown unprocessable unrecognised unrecognized unsupported violate
     violates violation wrong
@@ -44,13 +44,13 @@ _OTHERS = _words(
     """
     a above access account again all allowed an and any api are args argument arguments array aspect at audio
     authentication authorised authorization authorized balance base64 be below between body boolean budget bytes
-    call callback calls can character characters check code codes concurrency concurrent configuration contact
+    call callback calls can character characters check code codes community concurrency concurrent configuration contact
     contain contains content credential credentials credit credits day down duration durations each element
     elements empty endpoint enough entity equal expected false fast field fields file for format found frequent
-    from frontal funds greater has have height here hour html http if image images in input integer is its jobs
+    from frontal funds greater guideline guidelines has have height here hour html http if image images in input integer is its jobs
     json key kind known large later least length less level limit many max maximum media membership method
-    methods min minimum minute minutes mode model most ms multi name needed negative null number object of often
-    on one only or page parameter parameters part parts payload payment per permission permissions permitted
+    methods min minimum minute minutes mode model moderation most ms multi name needed negative null number object of often
+    on one only or our page parameter parameters part parts payload payment per permission permissions permitted
     plan please policy prefix prompt provide provided quota rate ratio reached recharge reference request
     requested requests resource retry risk s safety sec second seconds security server service short shot shots
     since size slow slower small std string subscription such sum support supported system tail task tasks text

@@ -140,9 +140,9 @@ def _no_strays(stage: Stage, intents: Sequence[Intent], events: Sequence[Event])
 
 
 def _exit(stage: Stage, intents: Sequence[Intent], collected: Sequence[Collected]) -> Iterator[tuple[str, str]]:
-    """I10: `collect` ends with 0 only where nothing is open."""
+    """I10: `collect` ends with 0 only where nothing is open, and no id that a reply named is unanswered."""
     named = {S.IN_DOUBT, S.STALLED, S.RESULT_HELD, S.SUBMITTED, S.SUBMITTING, S.SUCCEEDED, S.FAILED_UNSETTLED}
-    unsettled = any(intent.state in named for intent in intents)
+    unsettled = any(intent.state in named for intent in intents) or any(one.asked for one in collected)
     if (exit_code(collected) is ExitCode.OK) == unsettled:
         yield "exit", f"exit code {exit_code(collected)} with {[intent.state.value for intent in intents]}"
 

@@ -75,7 +75,7 @@ def test_F63_on_a_full_disk_the_answer_goes_to_the_reserve_and_comes_back(sqlite
     with full_disk(journal):
         ledger.journal_answer(one.intent_id, "0" * 64, "job-1")
         ledger.journal_answer(two.intent_id, "0" * 64, "job-2")
-        with pytest.raises(Exception, match="the ledger cannot be used"):
+        with pytest.raises(Exception, match="disk full"):
             ledger.accepted(one.intent_id, "job-1", None)
     assert (journal.stat().st_size, (sqlite_desk.home / "ledger.reserve").stat().st_size) == (size, 1 << 20)
     sqlite_desk.close()
