@@ -58,6 +58,7 @@ class BackedUp(Stage):
         self.journalled.clear()
         shutil.rmtree(self.home)
         (self.root / "backup").rename(self.home)
+        self.forgetful = True
         self.time.turn(500)
 
 

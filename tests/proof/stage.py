@@ -79,6 +79,7 @@ class Stage:
     named: set[str | None] = field(default_factory=set)
     slept: bool = False
     foreign: set[str] = field(default_factory=set)
+    forgetful: bool = False
     ledgers: type[Ledger] = Ledger
     gentle: bool = False
     _hearing: bool = False
