@@ -50,7 +50,7 @@ bench: .venv/.dev
 	$(BIN)/python -m pytest tests/bench -q -s -p no:cacheprovider -o python_files='bench_*.py' -o python_functions='bench_*'
 
 proof: .venv/.dev
-	$(BIN)/python -m tests.proof
+	$(BIN)/python -m tests.proof --seed 7
 
 proof-nightly: .venv/.dev
 	$(BIN)/python -m tests.proof --nightly

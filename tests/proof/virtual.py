@@ -125,7 +125,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         main = self.create_task(work)
         main.add_done_callback(lambda _: None if self._frozen else self.stop())
         try:
-            self.run_forever()
+            # What an earlier life has left may stop the loop when it is swept away: this one goes on all the same.
+            while not (main.done() or life.dead):
+                self.run_forever()
         finally:
             self._life = None
             self.bury()
